@@ -111,6 +111,12 @@ class WrongShapeError(PhenostreamError, ValueError):
     reason = "wrong-shape"
 
 
+class NotFiniteError(PhenostreamError, ValueError):
+    """Pixels that are NaN or infinite, where a step needs numbers."""
+
+    reason = "not-finite"
+
+
 class ChannelMissingError(PhenostreamError, KeyError):
     """A channel that the recipe needs is not in the field."""
 
