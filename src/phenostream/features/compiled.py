@@ -1,0 +1,25 @@
+"""How the hot loops are compiled: numba, kept on disk, without the interpreter lock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from numba import njit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Function = TypeVar("Function", bound="Callable[..., object]")
+
+
+def kernel(function: Function) -> Function:
+    """`function` compiled on its first call and kept in numba's cache folder for later processes.
+
+    Threads run it in parallel. No fast-math: the same input gives the same bits, whatever the number of threads. Where no
+    cache folder can be written (a read-only installation without a home), it is compiled in every process instead.
+    """
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return cast("Function", njit(cache=True, **options)(function))
+    except RuntimeError:
+        return cast("Function", njit(**options)(function))

@@ -1,0 +1,97 @@
+"""The one call: pixels and labels in, one row an object out."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from phenostream.features.scene import Scene
+from phenostream.features.settings import MeasureSettings
+from phenostream.values import Column, with_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from pydantic import BaseModel
+
+    from phenostream.features.registry import Family
+
+    Step = tuple[str, Family, BaseModel]
+
+
+def measure(
+    image: NDArray[Any],
+    labels: NDArray[Any],
+    channels: Sequence[str] | None = None,
+    families: Sequence[str] | None = None,
+    *,
+    settings: MeasureSettings | None = None,
+    compartment: str | None = None,
+    threads: int = 1,
+) -> pa.Table:
+    """Measure every object of one field with CellProfiler's features.
+
+    Args:
+        image: pixels (Y, X) or (C, Y, X). Unsigned integers are divided by the largest value of their type, as
+            CellProfiler does (uint8 by 255, uint16 by 65535); floats are taken as they are and should lie in 0..1.
+        labels: (Y, X) integers, 0 is background; numbers need not be consecutive and objects may touch.
+        channels: one name a channel; ``("DNA",)`` for one channel and ``Ch1``, ``Ch2`` ... for several by default.
+        families: which families to measure; those of `settings` by default.
+        settings: families, their parameters and the compartment; the default gives the 157 published columns.
+        compartment: first word of the column names (``Nuclei``); that of `settings` by default.
+        threads: families measured at the same time; the result is the same for any number.
+
+    Returns:
+        One row an object by ascending label: ``ObjectNumber`` (int64, the label), then float64 columns named
+        ``Nuclei_AreaShape_Area``, ``Nuclei_Intensity_MeanIntensity_DNA`` ...; each field's metadata says family, channel
+        and unit (:func:`phenostream.values.columns_of`). Positions are in pixels from 0, the centre of the first pixel.
+        NaN stands where an object does not define a feature; the schema's metadata counts such objects by family under
+        ``phenostream.undefined``.
+
+    Raises:
+        WrongShapeError: image and labels do not fit, or a label is negative.
+        WrongDtypeError: labels are not integers, or pixels are signed integers or complex.
+        NotFiniteError: NaN or infinite pixels.
+        ChannelMissingError: as many names as channels are needed, all different.
+        TooLargeError: a label is over 2**31 - 1.
+        RecipeError: an unknown family or parameter.
+    """
+    chosen = settings or MeasureSettings()
+    if families is not None:
+        chosen = chosen.model_copy(update={"families": tuple(families)})
+    plan = chosen.plan()
+    scene = Scene(image, labels, channels)
+    blocks = _run(plan, scene, threads)
+    return _table(plan, scene, blocks, compartment or chosen.compartment)
+
+
+def _run(plan: list[Step], scene: Scene, threads: int) -> list[NDArray[np.float64]]:
+    def one(step: Step) -> NDArray[np.float64]:
+        return step[1].compute(scene, step[2])
+
+    if threads <= 1:
+        return [one(step) for step in plan]
+    scene.prepare()
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(one, plan))
+
+
+def _table(plan: list[Step], scene: Scene, blocks: list[NDArray[np.float64]], compartment: str) -> pa.Table:
+    columns = [Column("ObjectNumber", role="metadata", unit="1")]
+    arrays = [pa.array(scene.numbers)]
+    undefined: dict[str, int] = {}
+    for (name, module, settings), block in zip(plan, blocks, strict=True):
+        for column, values in zip(module.columns(settings, scene.channels), block.T, strict=True):
+            columns.append(replace(column, name=f"{compartment}_{column.name}", compartment=compartment))
+            arrays.append(pa.array(np.ascontiguousarray(values)))
+        undefined[name] = int(np.isnan(block).any(axis=1).sum())
+    table = pa.table(arrays, names=[column.name for column in columns])
+    counted = {family: count for family, count in undefined.items() if count}
+    table = table.replace_schema_metadata({"phenostream.undefined": json.dumps(counted)})
+    return with_columns(table, columns)

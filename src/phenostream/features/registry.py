@@ -1,0 +1,56 @@
+"""Which feature families there are: the modules of the folder ``families``, and those that other packages offer."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Protocol
+
+from phenostream.errors import RecipeError
+from phenostream.features import families
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from pydantic import BaseModel
+
+    from phenostream.features.scene import Scene
+    from phenostream.values import Column
+
+GROUP = "phenostream.measures"
+
+
+class Family(Protocol):
+    """What a module must offer to be a feature family."""
+
+    Settings: type[BaseModel]
+    VERSION: int
+
+    def columns(self, settings: BaseModel, channels: Sequence[str]) -> list[Column]:
+        """What is measured, in order; names without compartment."""
+        ...
+
+    def compute(self, scene: Scene, settings: BaseModel) -> NDArray[np.float64]:
+        """The numbers (objects, columns), rows by ascending label; NaN where an object does not define one."""
+        ...
+
+
+def names() -> tuple[str, ...]:
+    """All families, sorted."""
+    own = {module.name for module in iter_modules(families.__path__)}
+    return tuple(sorted(own | {entry.name for entry in entry_points(group=GROUP)}))
+
+
+@cache
+def family(name: str) -> Family:
+    """The family called `name`. Raises RecipeError with the known names where there is none."""
+    if any(module.name == name for module in iter_modules(families.__path__)):
+        return import_module(f"{families.__name__}.{name}")  # type: ignore[return-value]
+    for entry in entry_points(group=GROUP):
+        if entry.name == name:
+            return entry.load()  # type: ignore[no-any-return]
+    raise RecipeError(f"no feature family {name!r}", remedy=f"choose among {', '.join(names())}")

@@ -1,0 +1,157 @@
+"""One label image and its channels, and the geometry that the families share; computed once, when first asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phenostream.errors import (
+    ChannelMissingError,
+    EmptyError,
+    NotFiniteError,
+    TooLargeError,
+    WrongDtypeError,
+    WrongShapeError,
+)
+from phenostream.features.grouping import boxes, group, present, renumber
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_LARGEST = np.iinfo(np.int32).max
+
+
+class Scene:
+    """What the families measure.
+
+    Attributes:
+        labels: (Y, X) int32, objects numbered 1 to n without gaps, by ascending original label.
+        numbers: (n,) int64, the original labels.
+        channels: names, in the order of `images`.
+        images: (Y, X) each, in the dtype they came in; `values` gives them scaled.
+    """
+
+    def __init__(self, image: NDArray[Any], labels: NDArray[Any], channels: Sequence[str] | None = None) -> None:
+        """Check and keep (Y, X) or (C, Y, X) pixels and (Y, X) labels; see :func:`phenostream.features.measure`."""
+        self.numbers, self.labels = _labels(np.asarray(labels))
+        stack = _stack(np.asarray(image), self.labels.shape)
+        self.channels = _names(channels, len(stack))
+        self.images = tuple(_pixels(plane, name) for plane, name in zip(stack, self.channels, strict=True))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def prepare(self) -> Scene:
+        """Compute what families share, so that threads only read it."""
+        _ = self.grouped, self.areas, self.boxes
+        return self
+
+    def image(self, channel: str) -> NDArray[Any]:
+        """Pixels (Y, X) of `channel` as they came. Raises ChannelMissingError."""
+        if channel not in self.channels:
+            raise ChannelMissingError(
+                f"no channel {channel!r} among: {', '.join(self.channels)}", remedy="name it in channels=[...]"
+            )
+        return self.images[self.channels.index(channel)]
+
+    def scale(self, channel: str) -> float:
+        """What pixels are divided by to lie in 0..1: the largest value of an integer type, 1 for floats."""
+        kind = self.image(channel).dtype
+        return 1.0 if kind.kind in "fb" else float(np.iinfo(kind).max)
+
+    def values(self, channel: str) -> NDArray[np.float64]:
+        """Scaled intensities of the object pixels of `channel`, in the order of `pixels`."""
+        return self.image(channel).ravel()[self.pixels] / self.scale(channel)
+
+    @cached_property
+    def grouped(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Flat indices of all object pixels, object by object in raster order, and the n + 1 borders between objects."""
+        return group(self.labels, len(self))
+
+    @property
+    def pixels(self) -> NDArray[np.int64]:
+        """Flat indices of all object pixels, object by object."""
+        return self.grouped[0]
+
+    @property
+    def offsets(self) -> NDArray[np.int64]:
+        """Object i owns ``pixels[offsets[i]:offsets[i + 1]]``."""
+        return self.grouped[1]
+
+    @cached_property
+    def areas(self) -> NDArray[np.int64]:
+        """Pixels of each object."""
+        return np.diff(self.offsets)
+
+    @cached_property
+    def boxes(self) -> NDArray[np.int64]:
+        """(n, 4): first row, first column, last row + 1, last column + 1."""
+        return boxes(self.labels, len(self))
+
+
+def _labels(labels: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    if labels.dtype == bool:
+        labels = labels.astype(np.int32)
+    if labels.dtype.kind not in "iu":
+        raise WrongDtypeError(f"labels are {labels.dtype}, not integers", remedy="labels.astype('int32')")
+    if labels.ndim != 2:
+        raise WrongShapeError(f"labels have shape {labels.shape}, not (Y, X)")
+    if not labels.size:
+        raise EmptyError(f"labels of shape {labels.shape} have no pixels")
+    if labels.min() < 0:
+        raise WrongShapeError("labels hold negative numbers", remedy="0 is background, objects count from 1")
+    if labels.max() > _LARGEST:
+        raise TooLargeError(f"a label is over {_LARGEST}", remedy="renumber the objects from 1")
+    return _consecutive(np.ascontiguousarray(labels, dtype=np.int32))
+
+
+def _consecutive(labels: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    largest = int(labels.max())
+    # A table of all numbers up to the largest is the quick way, unless a few huge numbers would make it the large one.
+    if largest <= 4 * labels.size:
+        numbers = np.flatnonzero(present(labels, largest))[1:].astype(np.int64)
+        if len(numbers) == largest:
+            return numbers, labels
+        return numbers, renumber(labels, numbers, largest)
+    found, inverse = np.unique(labels, return_inverse=True)
+    background = int(found[0] == 0)
+    return found[background:].astype(np.int64), (inverse.reshape(labels.shape) + 1 - background).astype(np.int32)
+
+
+def _stack(image: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    stack = image[None] if image.ndim == 2 else image
+    if stack.ndim != 3:
+        raise WrongShapeError(f"image has shape {image.shape}, not (Y, X) or (C, Y, X)")
+    if stack.shape[1:] != shape:
+        raise WrongShapeError(f"image is {stack.shape[1:]} and labels are {shape}", remedy="both must be the same field")
+    if not len(stack):
+        raise EmptyError(f"image of shape {image.shape} has no channel")
+    return stack
+
+
+def _names(channels: Sequence[str] | None, count: int) -> tuple[str, ...]:
+    if channels is None:
+        return ("DNA",) if count == 1 else tuple(f"Ch{c + 1}" for c in range(count))
+    if isinstance(channels, str):
+        channels = (channels,)
+    if len(channels) != count:
+        raise ChannelMissingError(
+            f"{len(channels)} channel names for {count} channels: {', '.join(channels)}", remedy="one name a channel"
+        )
+    if len(set(channels)) < count:
+        raise ChannelMissingError(f"two channels share a name: {', '.join(channels)}", remedy="names must differ")
+    return tuple(channels)
+
+
+def _pixels(plane: NDArray[Any], name: str) -> NDArray[Any]:
+    if plane.dtype.kind not in "ufb":
+        raise WrongDtypeError(
+            f"channel {name} has pixels of type {plane.dtype}", remedy="use unsigned integers, or floats in 0..1"
+        )
+    if plane.dtype.kind == "f" and not np.isfinite(plane).all():
+        raise NotFiniteError(f"channel {name} has NaN or infinite pixels", remedy="fill or crop them first")
+    return np.ascontiguousarray(plane)

@@ -1,0 +1,64 @@
+"""What to measure, as a recipe says it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from phenostream.errors import RecipeError
+
+if TYPE_CHECKING:
+    from phenostream.features.registry import Family
+
+#: The families that together give the 157 columns of the published MitoCheck tables.
+PUBLISHED = (
+    "size_shape",
+    "feret",
+    "zernike",
+    "granularity",
+    "intensity",
+    "neighbors",
+    "radial_distribution",
+    "texture",
+)
+
+
+class MeasureSettings(BaseModel):
+    """Which feature families are measured, and with which parameters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    families: tuple[str, ...] = Field(
+        PUBLISHED,
+        description="Feature families by name, in the order of their columns; the default gives the 157 published columns.",
+    )
+    compartment: str = Field("Nuclei", description="What the objects are; the first word of every column.")
+    parameters: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Settings of a family that differ from its defaults, by family: `{texture: {scales: [3, 5]}}`.",
+    )
+
+    def plan(self) -> list[tuple[str, Family, BaseModel]]:
+        """Every chosen family with its resolved settings. Raises RecipeError naming what is unknown or out of range."""
+        from phenostream.features.registry import family  # noqa: PLC0415  (imports the compiler)
+
+        idle = set(self.parameters) - set(self.families)
+        if idle:
+            raise RecipeError(f"parameters for families that are not chosen: {', '.join(sorted(idle))}")
+        if len(set(self.families)) < len(self.families):
+            raise RecipeError(f"a family is named twice: {', '.join(self.families)}")
+        return [(name, family(name), _resolve(name, family(name), self.parameters.get(name, {}))) for name in self.families]
+
+    def versions(self) -> dict[str, int]:
+        """The code version of every chosen family: what a result's identity must include."""
+        return {name: module.VERSION for name, module, _ in self.plan()}
+
+
+def _resolve(name: str, module: Family, given: dict[str, Any]) -> BaseModel:
+    try:
+        return module.Settings.model_validate(given)
+    except ValidationError as error:
+        place = error.errors()[0]
+        key = ".".join(str(part) for part in place["loc"])
+        raise RecipeError(f"measure.parameters.{name}.{key}: {place['msg']}") from error

@@ -1,0 +1,145 @@
+"""The one call: columns, roles, order of rows, and every way the input can be wrong."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from phenostream import measure
+from phenostream.errors import (
+    ChannelMissingError,
+    EmptyError,
+    NotFiniteError,
+    NotFoundError,
+    RecipeError,
+    TooLargeError,
+    WrongDtypeError,
+    WrongShapeError,
+)
+from phenostream.features import MITOCHECK_157, MeasureSettings, select
+from phenostream.values import columns_of
+
+
+@pytest.fixture(scope="module")
+def field():
+    rng = np.random.default_rng(3)
+    labels = np.zeros((60, 80), np.uint16)
+    labels[5:20, 5:22] = 3
+    labels[5:20, 22:40] = 8
+    labels[30:50, 40:60] = 700
+    image = (rng.random((60, 80)) * 200 + 20).astype(np.uint8)
+    return image, labels
+
+
+def test_157_published_columns(field):
+    table = measure(*field)
+    assert table.num_rows == 3
+    assert table["ObjectNumber"].to_pylist() == [3, 8, 700]
+    assert table.num_columns == 158
+    assert len(MITOCHECK_157) == 157
+    published = select(table, prefix="CP__")
+    assert published.column_names[0] == "CP__AreaShape_Area"
+    assert published.column_names == sorted(published.column_names)
+
+
+def test_roles_and_positions(field):
+    columns = columns_of(measure(*field).schema)
+    assert [c.name for c in columns if c.role != "feature"] == ["ObjectNumber"]
+    assert {c.compartment for c in columns[1:]} == {"Nuclei"}
+    positional = [c.name.removeprefix("Nuclei_") for c in columns if c.positional]
+    assert sorted(positional) == [
+        "AreaShape_BoundingBoxMaximum_X",
+        "AreaShape_BoundingBoxMaximum_Y",
+        "AreaShape_BoundingBoxMinimum_X",
+        "AreaShape_BoundingBoxMinimum_Y",
+        "AreaShape_Center_X",
+        "AreaShape_Center_Y",
+        "AreaShape_Orientation",
+        "Neighbors_FirstClosestObjectNumber_Adjacent",
+        "Neighbors_SecondClosestObjectNumber_Adjacent",
+    ]
+    assert {c.channel for c in columns if c.family == "Texture"} == {"DNA"}
+
+
+def test_no_objects_keep_the_whole_schema(field):
+    image, labels = field
+    assert measure(image, np.zeros_like(labels)).schema.names == measure(image, labels).schema.names
+    assert measure(image, np.zeros_like(labels)).num_rows == 0
+
+
+def test_several_channels(field):
+    image, labels = field
+    table = measure(np.stack([image, 255 - image]), labels, families=["intensity"])
+    assert "Nuclei_Intensity_MeanIntensity_Ch2" in table.column_names
+    named = measure(np.stack([image, image]), labels, ["DNA", "Actin"], ["intensity"], compartment="Cells")
+    assert "Cells_Intensity_MeanIntensity_Actin" in named.column_names
+
+
+def test_integers_are_scaled_by_their_type(field):
+    image, labels = field
+    mean = "Nuclei_Intensity_MeanIntensity_DNA"
+    eight = measure(image, labels, families=["intensity"])[mean].to_numpy()
+    sixteen = measure(image.astype(np.uint16) * 257, labels, families=["intensity"])[mean].to_numpy()
+    floats = measure(image / 255, labels, families=["intensity"])[mean].to_numpy()
+    assert np.allclose(eight, sixteen, rtol=1e-14)
+    assert np.allclose(eight, floats, rtol=1e-14)
+
+
+def test_threads_change_nothing(field):
+    assert measure(*field, threads=4).equals(measure(*field), check_metadata=True)
+
+
+def test_touching_nothing_of_the_input(field):
+    image, labels = (part.copy() for part in field)
+    measure(image, labels)
+    assert (image == field[0]).all()
+    assert (labels == field[1]).all()
+
+
+def test_undefined_values_are_counted(field):
+    image, labels = field
+    labels = labels.copy()
+    labels[58, 70] = 900
+    table = measure(image, labels)
+    assert json.loads(table.schema.metadata[b"phenostream.undefined"])["texture"] == 1
+    assert np.isnan(table["Nuclei_Texture_Contrast_DNA_3_00_256"].to_numpy()[-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda i, _: (i[:-1], _), WrongShapeError),
+        (lambda i, l: (i, l.astype(np.int32) - 1), WrongShapeError),
+        (lambda i, l: (i, l[0]), WrongShapeError),
+        (lambda i, l: (i, l / 2), WrongDtypeError),
+        (lambda i, l: (i.astype(np.int32), l), WrongDtypeError),
+        (lambda i, l: (np.where(i > 30, i, np.nan), l), NotFiniteError),
+        (lambda i, l: (i, l.astype(np.int64) << 31), TooLargeError),
+        (lambda i, l: (i[:0], l[:0]), EmptyError),
+    ],
+)
+def test_bad_arrays(field, change, error):
+    with pytest.raises(error):
+        measure(*change(*field))
+
+
+def test_bad_names(field):
+    image, labels = field
+    with pytest.raises(ChannelMissingError, match="2 channel names for 1"):
+        measure(image, labels, ["A", "B"])
+    with pytest.raises(ChannelMissingError, match="share a name"):
+        measure(np.stack([image, image]), labels, ["A", "A"])
+    with pytest.raises(RecipeError, match="no feature family 'colour'"):
+        measure(image, labels, families=["colour"])
+    with pytest.raises(NotFoundError, match="157"):
+        select(measure(image, labels, families=["feret"]))
+
+
+def test_settings_are_checked():
+    with pytest.raises(RecipeError, match="texture.grey_levels"):
+        MeasureSettings(parameters={"texture": {"grey_levels": 1000}}).plan()
+    with pytest.raises(RecipeError, match="not chosen"):
+        MeasureSettings(families=("feret",), parameters={"texture": {}}).plan()
+    assert MeasureSettings().versions()["texture"] >= 1
