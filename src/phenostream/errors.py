@@ -69,6 +69,12 @@ class NotFoundError(PhenostreamError, FileNotFoundError):
         return PhenostreamError.__str__(self)
 
 
+class NotCapturedError(NotFoundError):
+    """Bytes that may well exist, but that the capture being read does not hold: nobody asked for them in time."""
+
+    reason = "not-captured"
+
+
 class DamagedError(PhenostreamError, ValueError):
     """Bytes are there but are not what their format says: truncated, corrupt, a wrong checksum."""
 
@@ -174,6 +180,12 @@ class ChangedError(PhenostreamError, ValueError):
     """A source that must stay the same has changed; the message names the files."""
 
     reason = "changed"
+
+
+class UnsettledError(ChangedError):
+    """A source changed while it was being read: this attempt is void, another may succeed."""
+
+    transient = True
 
 
 class OverBudgetError(PhenostreamError, OSError):
