@@ -1,1 +1,33 @@
+"""Objects: from a field's pixels to labels, and from labels to outlines, crops and boxes.
 
+A segmenter is a module of :mod:`phenostream.objects.segmenters`; its name is what ``model`` says in a recipe.
+"""
+
+from __future__ import annotations
+
+from phenostream.objects.crops import crops
+from phenostream.objects.geometry import boxes, centroids, touching_edge
+from phenostream.objects.labels import cytoplasm, expand, relabel, remove_edge_objects
+from phenostream.objects.outlines import outlines
+from phenostream.objects.plug import Segmenter, SegmenterSettings, build, names, run, schema, settings
+from phenostream.objects.segmentation import segment
+
+__all__ = [
+    "Segmenter",
+    "SegmenterSettings",
+    "boxes",
+    "build",
+    "centroids",
+    "crops",
+    "cytoplasm",
+    "expand",
+    "names",
+    "outlines",
+    "relabel",
+    "remove_edge_objects",
+    "run",
+    "schema",
+    "segment",
+    "settings",
+    "touching_edge",
+]

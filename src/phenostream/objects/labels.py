@@ -1,0 +1,92 @@
+"""Label images in, label images out: order, edges, and the compartments derived from nuclei."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import ndimage
+
+from phenostream.errors import WrongDtypeError, WrongShapeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Labels = NDArray[np.int32]
+
+
+def checked(labels: NDArray[Any]) -> NDArray[Any]:
+    """`labels` itself when it is a label image: (Y, X) of integers.
+
+    Raises:
+        WrongShapeError: not two axes.
+        WrongDtypeError: not integers.
+    """
+    array = np.asarray(labels)
+    if array.ndim != 2:
+        raise WrongShapeError(f"a label image is (Y, X), not {array.shape}")
+    if array.dtype.kind not in "iu":
+        raise WrongDtypeError(f"labels are integers, not {array.dtype}", remedy="use labels.astype('int32')")
+    return array
+
+
+def relabel(labels: NDArray[Any]) -> Labels:
+    """Number the objects 1 to N in the raster order of their first pixels.
+
+    Args:
+        labels: (Y, X) integers of any type; 0 and less is background.
+
+    Returns:
+        (Y, X) int32, the same objects with consecutive numbers.
+    """
+    flat = checked(labels).ravel()
+    inside = np.flatnonzero(flat > 0)
+    found, code = np.unique(flat[inside], return_inverse=True)
+    first = np.zeros(found.size, np.int64)
+    first[code[::-1]] = np.arange(inside.size)[::-1]  # written backwards: the first pixel's write is the last
+    rank = np.empty(found.size, np.int32)
+    rank[np.argsort(first)] = np.arange(1, found.size + 1, dtype=np.int32)
+    out = np.zeros(flat.size, np.int32)
+    out[inside] = rank[code]
+    return out.reshape(labels.shape)
+
+
+def remove_edge_objects(labels: NDArray[Any]) -> Labels:
+    """`labels` (Y, X) without the objects that touch the border of the image, renumbered by :func:`relabel`."""
+    array = checked(labels)
+    if array.size == 0:
+        return relabel(array)
+    border = np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
+    return relabel(np.where(np.isin(array, np.unique(border)), 0, array))
+
+
+def expand(labels: NDArray[Any], distance: float) -> Labels:
+    """Grow every object by `distance` pixels without overlap; each pixel joins its nearest object.
+
+    Args:
+        labels: (Y, X) integers.
+        distance: pixels, Euclidean; 0 changes nothing.
+
+    Returns:
+        (Y, X) int32 with the numbers of `labels`.
+    """
+    array = checked(labels)
+    gap, nearest = ndimage.distance_transform_edt(array <= 0, return_indices=True)
+    grown = array[tuple(nearest)]
+    return np.where(gap <= distance, grown, 0).astype(np.int32)
+
+
+def cytoplasm(cells: NDArray[Any], nuclei: NDArray[Any]) -> Labels:
+    """What of each cell lies outside all nuclei, with the cell's number.
+
+    Args:
+        cells: (Y, X) integers.
+        nuclei: (Y, X) integers, of the same shape.
+
+    Raises:
+        WrongShapeError: the two do not fit.
+    """
+    outer, inner = checked(cells), checked(nuclei)
+    if outer.shape != inner.shape:
+        raise WrongShapeError(f"cells are {outer.shape}, nuclei {inner.shape}: one image, one shape")
+    return np.where((outer > 0) & (inner <= 0), outer, 0).astype(np.int32)

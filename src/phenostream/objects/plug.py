@@ -1,0 +1,124 @@
+"""The segmenter plug: how a segmenter is named, configured, built once and asked.
+
+A segmenter is a module with a frozen pydantic model ``Settings`` (a :class:`SegmenterSettings` whose ``model`` is the
+literal name of the module) and a function ``build(settings) -> Segmenter``. Modules of the folder ``segmenters`` are
+found by their file name, those of other packages through the entry point group ``phenostream.segmenters``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field as Setting
+
+from phenostream.errors import RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from phenostream.values import Field, Objects, Store
+
+GROUP = "phenostream.segmenters"
+_PACKAGE = "phenostream.objects.segmenters"
+
+
+class SegmenterSettings(BaseModel):
+    """What every segmenter's settings have; a segmenter narrows `model` to its own name.
+
+    Settings are frozen, hashable and picklable: they travel to workers, the models they describe do not.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Setting(description="Name of the segmenter.")
+    channel: str = Setting("", description="Channel to segment; empty: the first of the field.")
+    compartment: str = Setting(
+        "Nuclei", pattern=r"^[A-Za-z][A-Za-z0-9]*$", description="What the objects are; the prefix of their columns."
+    )
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """Finds the objects of one field.
+
+    A segmenter whose labels lie beside the pixels may also define ``segment_from(field, store) -> Objects``;
+    :func:`run` prefers it where a store is at hand.
+    """
+
+    @property
+    def digest(self) -> str:
+        """Name, version and hash of the settings (and of weights): part of every cell id."""
+        ...
+
+    def segment(self, field: Field) -> Objects:
+        """The objects of `field`: labels (Y, X) int32, consecutive in the raster order of their first pixels."""
+        ...
+
+
+def names() -> tuple[str, ...]:
+    """Names of all segmenters, sorted: those of this package and those that others declare."""
+    own = (module.name for module in iter_modules(import_module(_PACKAGE).__path__))
+    return tuple(sorted({*own, *(point.name for point in entry_points(group=GROUP))}))
+
+
+def settings(mapping: Mapping[str, Any]) -> SegmenterSettings:
+    """The settings that `mapping` describes; its key ``model`` (default ``classical``) names the segmenter.
+
+    Raises:
+        RecipeError: an unknown segmenter, an unknown key, or a value that does not fit; every fault is named.
+    """
+    name = mapping.get("model", "classical")
+    model = _module(name).Settings
+    try:
+        return cast("SegmenterSettings", model.model_validate({**mapping, "model": name}))
+    except ValidationError as error:
+        known = ", ".join(model.model_fields)
+        raise RecipeError(f"segment: {_faults(error)}", remedy=f"{name} takes: {known}") from None
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schemas of all segmenters' settings, by name."""
+    return {name: _module(name).Settings.model_json_schema() for name in names()}
+
+
+@lru_cache(maxsize=8)
+def build(settings: SegmenterSettings) -> Segmenter:
+    """The segmenter of `settings`; the same object for equal settings, so that models load once a process."""
+    return cast("Segmenter", _module(settings.model).build(settings))
+
+
+def run(segmenter: Segmenter, field: Field, store: Store | None = None) -> Objects:
+    """The objects of `field`; `store` is where the field's planes lie, for segmenters whose labels lie there too."""
+    beside = getattr(segmenter, "segment_from", None)
+    if store is not None and beside is not None:
+        return cast("Objects", beside(field, store))
+    return segmenter.segment(field)
+
+
+def digest_of(settings: SegmenterSettings, version: str, *extra: str, without: Iterable[str] = ()) -> str:
+    """``name-version-hash`` over the settings (less the keys `without`) and `extra` such as the hash of weights."""
+    text = json.dumps(settings.model_dump(mode="json", exclude=set(without)), sort_keys=True)
+    digest = hashlib.blake2b("\n".join((version, text, *extra)).encode(), digest_size=8)
+    return f"{settings.model}-{version}-{digest.hexdigest()}"
+
+
+def _module(name: object) -> Any:
+    if name in {module.name for module in iter_modules(import_module(_PACKAGE).__path__)}:
+        return import_module(f"{_PACKAGE}.{name}")
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            return point.load()
+    raise RecipeError(f"no segmenter {name!r}", remedy=f"model is one of: {', '.join(names())}")
+
+
+def _faults(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg']}" for fault in error.errors()
+    )
