@@ -1,0 +1,286 @@
+"""The commands. Each parses, calls one function, and prints; heavy rooms are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from phenostream import __version__
+from phenostream.cli import exits
+
+if TYPE_CHECKING:
+    from phenostream.stream import RunResult
+
+app = typer.Typer(
+    name="phenostream",
+    help="Microscopy in, comparable numbers out, on the disk you have.",
+    epilog=exits.HELP,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RecipeFile = Annotated[Path, typer.Argument(help="Recipe (YAML).", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
+Overrides = Annotated[list[str], typer.Option("--set", metavar="STEP.KEY=VALUE", help="Override a setting; repeatable.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value for scripts.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.", show_default=False)]
+Workers = Annotated[int | None, typer.Option(help="Processes that compute; 0 is one a core.", show_default=False)]
+Budget = Annotated[str | None, typer.Option(help="Disk for downloads, scratch and parts in progress: 500MB, 20GB.")]
+Memory = Annotated[str | None, typer.Option(help="Memory cap of all workers together: 8GB.")]
+Batch = Annotated[int | None, typer.Option("--batch-size", help="Units made visible at a time.", show_default=False)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001  (typer's callback form)
+    if wanted:
+        typer.echo(f"phenostream {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *, version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False
+) -> None:
+    pass
+
+
+@app.command(
+    epilog="\b\nExamples:\n  phenostream demo --out demo-run\n  phenostream demo --out demo-run --workers 1 --disk-budget 20MB"
+)
+def demo(
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to make.")] = Path("demo-run"),
+    workers: Workers = None,
+    disk_budget: Budget = None,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Stream a small plate from a local web server into a table of cells and a report; no network, no data needed."""
+    from phenostream.report.demo import demo as run_demo  # noqa: PLC0415
+
+    with _bar(quiet=quiet or json_) as progress:
+        told = run_demo(out, overrides=_overrides(workers=workers, disk_budget=disk_budget), progress=progress)
+    _end(told, json_=json_, expected_rejects=True)
+
+
+@app.command(
+    epilog="\b\nExamples:\n  phenostream plan study.yaml\n  phenostream plan study.yaml --set select.limit=100 --json"
+)
+def plan(recipe: RecipeFile, *, out: Out = None, set_: Overrides = [], json_: Json = False) -> None:  # noqa: B006
+    """Print units, bytes to move, peak disk and an estimate of time, before a pixel moves."""
+    from phenostream.cli import show  # noqa: PLC0415
+    from phenostream.stream import estimate  # noqa: PLC0415
+
+    told = estimate(recipe, out, overrides=set_)
+    _print(dataclasses.asdict(told)) if json_ else show.estimate(told)
+
+
+@app.command(
+    epilog="\b\nExamples:\n  phenostream run study.yaml --out study-run --disk-budget 20GB\n"
+    "  phenostream run study.yaml --out study-run            (again: does only what is left)\n"
+    "  phenostream run study.yaml --set segment.model=classical --set select.limit=10\n"
+    "  phenostream run study.yaml --out study-run --retry-rejected"
+)
+def run(  # noqa: PLR0913
+    recipe: RecipeFile,
+    *,
+    out: Out = None,
+    set_: Overrides = [],  # noqa: B006
+    workers: Workers = None,
+    disk_budget: Budget = None,
+    memory: Memory = None,
+    batch_size: Batch = None,
+    retry_rejected: Annotated[bool, typer.Option(help="Try rejected inputs again, too.")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Do not write report.html at the end.")] = False,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Do what a recipe says; run it again after any stop and it goes on where it was."""
+    from phenostream.report import run as run_recipe  # noqa: PLC0415
+
+    overrides = _overrides(workers=workers, disk_budget=disk_budget, memory=memory, batch_size=batch_size)
+    retry = ("failed", "rejected") if retry_rejected else ("failed",)
+    with _bar(quiet=quiet or json_) as progress:
+        told = run_recipe(
+            recipe, out, overrides=[*set_, *overrides], retry=retry, progress=progress, report=not no_report
+        )
+    _end(told, json_=json_)
+
+
+@app.command(epilog="\b\nExamples:\n  phenostream status study-run\n  phenostream status study-run --json | jq .waiting")
+def status(
+    run_folder: RunFolder,
+    *,
+    all_: Annotated[bool, typer.Option("--all", help="List every input without a part.")] = False,
+    json_: Json = False,
+) -> None:
+    """One screen: done, running, failed by reason, left, disk of budget, rate, time left; and each failure's cause."""
+    from phenostream.cli import show  # noqa: PLC0415
+    from phenostream.stream import failures  # noqa: PLC0415
+    from phenostream.stream import status as status_of  # noqa: PLC0415
+
+    told = status_of(run_folder)
+    listed = failures(run_folder, None if all_ or json_ else 20)
+    if json_:
+        reasons = [{"state": state, "reason": reason, "count": n} for (state, reason), n in told.reasons.items()]
+        plain = dataclasses.asdict(told) | {"reasons": reasons}
+        _print(plain | {"failures": [dataclasses.asdict(one) for one in listed]})
+    else:
+        show.status(told)
+        show.failures(listed, told.rejected + told.failed)
+
+
+@app.command(
+    epilog="\b\nExamples:\n  phenostream export study-run --format parquet --out cells.parquet\n"
+    "  phenostream export study-run --format idrstream --out batches/ --batch-size 10\n"
+    "  phenostream export study-run --format anndata --out cells.h5ad"
+)
+def export(
+    run_folder: RunFolder,
+    *,
+    format_: Annotated[str, typer.Option("--format", "-f", help="parquet, csv, idrstream or anndata.")] = "parquet",
+    out: Annotated[Path, typer.Option("--out", "-o", help="File, or folder for idrstream.", show_default=False)],
+    batch_size: Annotated[int, typer.Option(help="Fields a batch_N.csv.gz (idrstream).")] = 10,
+    json_: Json = False,
+) -> None:
+    """Write the cells of a run as one table that other tools open."""
+    from phenostream.profiles import export as write  # noqa: PLC0415
+
+    written = write(run_folder, format_, out, batch_size=batch_size)
+    paths = [str(path) for path in (written if isinstance(written, list) else [written])]
+    _print({"written": paths}) if json_ else typer.echo("\n".join(paths))
+
+
+@app.command(epilog="\b\nExamples:\n  phenostream report study-run\n  phenostream report study-run --out study.html")
+def report(run_folder: RunFolder, *, out: Out = None, json_: Json = False) -> None:
+    """Write one HTML file that opens offline: what ran, what was rejected and why, plates, montages, provenance."""
+    from phenostream.report import write  # noqa: PLC0415
+
+    path = write(run_folder, out)
+    _print({"report": str(path)}) if json_ else typer.echo(path)
+
+
+@app.command(
+    epilog="\b\nExamples:\n  phenostream segment nuclei.tif --out labels.tif\n"
+    "  phenostream segment nuclei.png --out labels.png --diameter 27 --json"
+)
+def segment(
+    image: Annotated[Path, typer.Argument(help="TIFF or PNG, one channel.", show_default=False)],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Label image to write (.tif or .png).", show_default=False)],
+    model: Annotated[str, typer.Option(help="Segmenter.")] = "classical",
+    diameter: Annotated[float | None, typer.Option(help="Of a nucleus in pixels; estimated where not given.")] = None,
+    json_: Json = False,
+) -> None:
+    """Segment one image into a label image."""
+    from phenostream.cli.arrays import read_image, write_labels  # noqa: PLC0415
+    from phenostream.objects import segment as find  # noqa: PLC0415
+
+    labels = find(read_image(image), model, diameter)
+    write_labels(out, labels)
+    count = int(labels.max(initial=0))
+    _print({"labels": str(out), "objects": count}) if json_ else typer.echo(f"{count} objects in {out}")
+
+
+@app.command(
+    epilog="\b\nExamples:\n  phenostream measure nuclei.tif labels.tif --out features.parquet\n"
+    "  phenostream measure dna.tif gfp.tif labels.tif --channels DNA,GFP --out features.csv"
+)
+def measure(
+    images: Annotated[list[Path], typer.Argument(help="One image a channel, then the label image.", show_default=False)],
+    *,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Table to write: .parquet or .csv.", show_default=False)],
+    channels: Annotated[str | None, typer.Option(help="Channel names, comma separated.", show_default=False)] = None,
+    families: Annotated[str | None, typer.Option(help="Feature families, comma separated.", show_default=False)] = None,
+    json_: Json = False,
+) -> None:
+    """Measure every object of a label image."""
+    from phenostream.cli.arrays import measure_files, write_table  # noqa: PLC0415
+
+    table = measure_files(images, _words(channels), _words(families))
+    write_table(out, table)
+    told = {"table": str(out), "objects": table.num_rows, "columns": table.num_columns}
+    _print(told) if json_ else typer.echo(f"{table.num_rows} objects, {table.num_columns} columns in {out}")
+
+
+@app.command(
+    epilog="\b\nExamples:\n  phenostream recipe --schema > recipe.schema.json     (for your editor)\n"
+    "  phenostream recipe study.yaml --set seed=3            (resolved, with every default)"
+)
+def recipe(
+    file: Annotated[Path | None, typer.Argument(help="Recipe to resolve.", show_default=False)] = None,
+    *,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of recipes.")] = False,
+    set_: Overrides = [],  # noqa: B006
+) -> None:
+    """Print a recipe with every default filled in, or the schema of all recipes."""
+    import yaml  # noqa: PLC0415
+
+    from phenostream import stream  # noqa: PLC0415
+
+    if schema or file is None:
+        _print(stream.schema())
+    else:
+        typer.echo(yaml.safe_dump(stream.Recipe.load(file, set_).model_dump(mode="json"), sort_keys=False))
+
+
+@app.command(
+    epilog="\b\nExamples:\n  phenostream datasource register plate7 ./plate7\n  phenostream datasource check plate7"
+)
+def datasource(
+    action: Annotated[str, typer.Argument(help="register, check or list.")],
+    name: Annotated[str | None, typer.Argument(help="Name of the datasource.", show_default=False)] = None,
+    folder: Annotated[Path | None, typer.Argument(help="Folder to register.", show_default=False)] = None,
+    *,
+    json_: Json = False,
+) -> None:
+    """Name a folder once with a content manifest; from then on a change in it is an error that names the files."""
+    from phenostream.cli.datasources import act  # noqa: PLC0415
+
+    told = act(action, name, folder)
+    _print(told) if json_ else typer.echo(json.dumps(told, indent=2, default=str))
+
+
+def _words(text: str | None) -> list[str] | None:
+    return [word.strip() for word in text.split(",")] if text else None
+
+
+def _overrides(**settings: object) -> list[str]:
+    return [f"stream.{key}={value}" for key, value in settings.items() if value is not None]
+
+
+def _print(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, sort_keys=True, default=str))
+
+
+def _bar(*, quiet: bool) -> Any:
+    from phenostream.cli.progress import bar  # noqa: PLC0415
+
+    return bar(quiet=quiet)
+
+
+def _end(told: RunResult, *, json_: bool, expected_rejects: bool = False) -> None:
+    """Print how a run ended, and say it in the exit code."""
+    from phenostream.cli import show  # noqa: PLC0415
+
+    page = told.folder / "report.html"
+    if json_:
+        _print(dataclasses.asdict(told) | {"report": str(page) if page.is_file() else None})
+    else:
+        show.result(told)
+        if told.rejected + told.failed:
+            from phenostream.stream import failures  # noqa: PLC0415
+
+            show.failures(failures(told.folder, 10), told.rejected + told.failed)
+        if page.is_file():
+            typer.echo(f"report: {page.resolve()}")
+    if told.interrupted:
+        raise typer.Exit(exits.INTERRUPTED)
+    if (told.rejected and not expected_rejects) or told.failed:
+        raise typer.Exit(exits.INCOMPLETE)

@@ -1,0 +1,69 @@
+"""Single files in and out, for the commands that work on one image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phenostream import formats
+from phenostream.errors import NotFoundError, RecipeError
+from phenostream.sources import open_store
+from phenostream.values import Plane
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+_FORMATS = {".tif": "tiff", ".tiff": "tiff", ".png": "png"}
+
+
+def read_image(path: Path) -> NDArray[Any]:
+    """The first plane (Y, X) of a TIFF or PNG."""
+    if not path.is_file():
+        raise NotFoundError(f"no image at {path}", remedy="give the path of a TIFF or PNG file")
+    return formats.read(open_store(str(path.parent)), Plane(path.name, _format(path)))
+
+
+def write_labels(path: Path, labels: NDArray[np.int32]) -> None:
+    """A label image as 32-bit TIFF, or as 16-bit PNG where the numbers fit."""
+    if _format(path) == "tiff":
+        formats.tiff.write(path, labels)
+    elif labels.max(initial=0) < 1 << 16:
+        formats.png.write(path, labels.astype(np.uint16))
+    else:
+        raise RecipeError("more than 65,535 objects do not fit a PNG", remedy="write a .tif")
+
+
+def measure_files(paths: Sequence[Path], channels: list[str] | None, families: list[str] | None) -> pa.Table:
+    """Measure the objects of the last file on the files before it."""
+    from phenostream.features import measure  # noqa: PLC0415
+
+    if len(paths) < 2:
+        raise RecipeError("an image and a label image are needed", remedy="phenostream measure IMAGE LABELS --out TABLE")
+    *images, labels = (read_image(path) for path in paths)
+    return measure(np.stack(images) if len(images) > 1 else images[0], labels.astype(np.int64), channels, families)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """A table as Parquet or CSV, by suffix."""
+    if path.suffix == ".csv":
+        from pyarrow import csv  # noqa: PLC0415
+
+        csv.write_csv(table, path)
+    elif path.suffix == ".parquet":
+        from pyarrow import parquet  # noqa: PLC0415
+
+        parquet.write_table(table, path, compression="zstd", write_page_checksum=True)
+    else:
+        raise RecipeError(f"cannot tell the format of {path.name}", remedy="end it in .parquet or .csv")
+
+
+def _format(path: Path) -> str:
+    try:
+        return _FORMATS[path.suffix.lower()]
+    except KeyError:
+        raise RecipeError(f"cannot tell the format of {path.name}", remedy="use .tif, .tiff or .png") from None

@@ -1,0 +1,279 @@
+"""The conductor: fetch runs ahead of compute, inside the disk budget, and every job is settled.
+
+One thread decides. Transfers run in threads, work in the executor; both give futures, settled one by one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from phenostream import objects
+from phenostream.errors import DiskFullError, OverBudgetError, PhenostreamError, StepError
+from phenostream.stream import steps
+from phenostream.stream.budget import LeaseTooSmallError
+from phenostream.stream.fetch import Bundle, CancelledFetchError, Fetcher
+from phenostream.stream.folder import clear_spool
+from phenostream.stream.jobs import Job, place
+from phenostream.stream.plates import Plates
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from phenostream.stream.budget import Budget
+    from phenostream.stream.executor import Executor
+    from phenostream.stream.journal import Journal
+    from phenostream.stream.ledger import Ledger
+    from phenostream.stream.plan import Plan, Unit
+    from phenostream.stream.recipe import Recipe
+    from phenostream.stream.record import Recorder
+    from phenostream.values import Store
+
+_FIRST_LEASE = 4 * 1024 * 1024
+_DEATHS_ALLOWED = 2
+
+
+class Conductor:
+    """Brings units from the archive to their outcomes."""
+
+    def __init__(  # noqa: PLR0913  (it is where the rooms of a run meet)
+        self,
+        plan: Plan,
+        recipe: Recipe,
+        store: Store,
+        *,
+        folder: Path,
+        ledger: Ledger,
+        journal: Journal,
+        budget: Budget,
+        recorder: Recorder,
+        executor: Executor,
+    ) -> None:
+        """Ready to conduct; the executor is closed at the end."""
+        self._stream = recipe.stream
+        self._steps = recipe.canonical_steps()
+        self._folder = folder
+        self._journal = journal
+        self._budget = budget
+        self._recorder = recorder
+        self._executor = executor
+        self._stop = Event()
+        self._fetcher = Fetcher(
+            store, folder / "spool",
+            segmenter=objects.build(recipe.segment), window=recipe.correct.method == "idrstream", stop=self._stop,
+        )  # fmt: skip
+        self._plates = Plates(
+            plan, recipe,
+            folder=folder, ledger=ledger, journal=journal, submit=executor.submit, reject=recorder.reject,
+        )  # fmt: skip
+        self._threads = ThreadPoolExecutor(self._stream.fetchers, thread_name_prefix="fetch")
+        self._transfers: dict[Future[Bundle], Job] = {}
+        self._work: dict[Future[Any], Job] = {}
+        self._fetched: deque[Job] = deque()
+        self._again: deque[Job] = deque()
+        self._kept: dict[str, Bundle] = {}
+        self._suspects: set[Job] = set()
+        self._largest = 0
+
+    def conduct(self, units: Iterable[Unit]) -> bool:
+        """Bring every unit to its outcome; true where Ctrl-C ended it early (what is done is kept).
+
+        Raises:
+            DiskFullError: no room; units in work stay waiting.
+        """
+        try:
+            self._plates.enqueue(units)
+            self._loop()
+        except KeyboardInterrupt:
+            self._journal.note("interrupted", "interrupted: units in work are given up, what is done is kept")
+            self._end(kill=True)
+            return True
+        except BaseException as error:
+            self._journal.note("stopped", f"stopped: {error}", error=type(error).__name__)
+            self._end(kill=True)
+            raise
+        self._end(kill=False)
+        return False
+
+    def _end(self, *, kill: bool) -> None:
+        """Stop transfers and workers, make visible what is finished, leave the spool empty."""
+        self._stop.set()
+        self._executor.close(kill=kill)
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._recorder.flush()
+        clear_spool(self._folder)
+
+    def _loop(self) -> None:
+        while True:
+            self._recorder.write()
+            self._make_room_for_parts()
+            self._launch_transfers()
+            self._launch_work()
+            flying = {*self._transfers, *self._work, *self._plates.fitting}
+            if flying:
+                finished, _ = wait(flying, timeout=0.25, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    self._settle(future)
+            elif not (self._again or self._fetched or self._recorder.blocked or self._plates.unfinished):
+                break
+            self._recorder.flush_when_due()
+
+    # ---- starting ----------------------------------------------------------------------------------------------------
+
+    def _launch_transfers(self) -> None:
+        """Start transfers while there are slots, room ahead of compute, and budget; never before a finished part."""
+        most = 3 * self._executor.workers + 2
+        while not self._recorder.blocked and len(self._transfers) < self._stream.fetchers and self._in_hand() < most:
+            job = self._again.popleft() if self._again else self._plates.next_job(self._is_busy)
+            if job is None:
+                return
+            if not self._start(job):
+                self._again.appendleft(job)
+                return
+
+    def _in_hand(self) -> int:
+        return len(self._transfers) + len(self._fetched) + len(self._work)
+
+    def _is_busy(self, plate: tuple[str, str]) -> bool:
+        jobs = (*self._transfers.values(), *self._work.values(), *self._fetched, *self._again)
+        return any(job.plate == plate for job in jobs)
+
+    def _start(self, job: Job) -> bool:
+        """Start one transfer; false where the budget has no room at the moment."""
+        job.bundle = self._kept.pop(job.name, None) if job.unit else None
+        if job.bundle:
+            self._fetched.append(job)
+            return True
+        wanted = job.lease or min(max(self._largest, _FIRST_LEASE), self._budget.total)
+        try:
+            lease = self._budget.lease(wanted)
+            if lease is None and not self._in_hand():
+                self._make_room(wanted)
+                lease = self._budget.lease(wanted)
+        except OverBudgetError as error:
+            self._give_up(job, error.at(step="fetch", **place(job.field)))
+            return True
+        if lease is None:
+            return False
+        job.lease = wanted
+        self._transfers[self._threads.submit(self._fetcher.fetch, job.spool_name, job.field, lease)] = job
+        return True
+
+    def _make_room(self, wanted: int) -> None:
+        """Nothing is in flight, so kept samples and unflushed parts alone hold the budget: let them go."""
+        self._recorder.flush()
+        while self._kept and self._budget.used + wanted > self._budget.total:
+            self._kept.popitem()[1].discard()
+
+    def _make_room_for_parts(self) -> None:
+        """A finished part outranks bytes that can be fetched again."""
+        while self._recorder.blocked:
+            self._recorder.flush()
+            if self._kept:
+                self._kept.popitem()[1].discard()
+            elif self._fetched:
+                job = self._fetched.pop()
+                job.drop()
+                self._again.appendleft(job)
+            else:
+                self._recorder.write()
+                return
+            self._recorder.write()
+
+    def _launch_work(self) -> None:
+        """Keep each worker busy with one job and one more at hand; one by one while a killer is looked for."""
+        most = 1 if self._suspects else self._executor.workers + 1
+        while self._fetched and len(self._work) < most:
+            job = self._fetched.popleft()
+            models = self._plates.models(job.plate) if job.unit else {}
+            task = steps.Task(
+                job.field,
+                str(job.bundle.folder) if job.bundle else "",
+                self._steps,
+                {channel: str(self._folder / path) for channel, path in models.items()},
+                int(self._stream.memory) // self._executor.workers,
+            )
+            self._work[self._executor.submit(steps.process if job.unit else steps.shrink, task)] = job
+
+    # ---- settling ----------------------------------------------------------------------------------------------------
+
+    def _settle(self, future: Future[Any]) -> None:
+        try:
+            if future in self._transfers:
+                self._settle_transfer(future, self._transfers.pop(future))
+            elif future in self._work:
+                self._settle_work(future, self._work[future])
+            elif future in self._plates.fitting:
+                self._plates.fitted(future)
+        except BrokenProcessPool:
+            self._bury()
+
+    def _settle_transfer(self, future: Future[Bundle], job: Job) -> None:
+        try:
+            job.bundle = future.result()
+        except LeaseTooSmallError as error:
+            # Doubling spares many small growths; what cannot fit at all is refused with its size when it starts again.
+            doubled = min(2 * job.lease, self._budget.total)
+            job.lease = max(error.wanted, doubled)
+            self._again.append(job)
+        except DiskFullError:
+            raise
+        except PhenostreamError as error:
+            self._give_up(job, error)
+        except CancelledFetchError:
+            return
+        else:
+            self._largest = max(self._largest, job.bundle.lease.size)
+            self._fetched.append(job)
+
+    def _settle_work(self, future: Future[Any], job: Job) -> None:
+        error = future.exception()
+        if error is not None and not isinstance(error, PhenostreamError):
+            raise error
+        del self._work[future]
+        self._suspects.discard(job)
+        bundle = job.bundle
+        if job.unit is None and error is None:
+            self._keep_or_drop(job)
+            self._plates.sampled(job, future.result())
+            return
+        job.drop()
+        if error is not None:
+            self._give_up(job, error)
+        elif job.unit is not None and bundle is not None:
+            self._recorder.finish(job.unit, future.result(), bundle)
+
+    def _keep_or_drop(self, job: Job) -> None:
+        """A sampled field that is also a unit keeps its bytes while half of the budget stays free."""
+        if job.bundle and self._plates.is_unit(job) and 2 * self._budget.used <= self._budget.total:
+            self._kept[job.name] = job.bundle
+        else:
+            job.drop()
+
+    def _give_up(self, job: Job, error: PhenostreamError) -> None:
+        if job.unit is None:
+            self._plates.sampled(job, error)
+        else:
+            self._recorder.reject(job.unit, error)
+
+    def _bury(self) -> None:
+        """A worker died: jobs in work come again one by one; the one that dies alone twice is given up."""
+        lost = list(self._work.values())
+        self._work.clear()
+        self._executor.revive()
+        for job in reversed(lost):
+            job.deaths += len(lost) == 1
+            self._suspects.add(job)
+            if job.deaths < _DEATHS_ALLOWED:
+                self._fetched.appendleft(job)
+                continue
+            self._suspects.discard(job)
+            job.drop()
+            error = StepError("the worker process died", remedy="memory? lower stream.workers, or leave the field out")
+            self._give_up(job, error.at(step="compute", **place(job.field)))
+        self._plates.restart_fits()
+        self._journal.note("worker-died", f"a worker died; {len(lost)} jobs come again one by one", jobs=len(lost))

@@ -1,0 +1,171 @@
+"""The run folder: its lock, its spool, and how a file becomes durable in it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phenostream.errors import BusyError, DiskFullError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+
+_README = """This folder is one phenostream run. It explains itself:
+
+run.json       the resolved recipe, versions, seeds and input hashes
+ledger.db      SQLite: every input with its state (done, rejected, failed, waiting) and reason, and every part
+parts/         one Parquet file a field, named by its content; read them with phenostream.read_profiles(FOLDER)
+illumination/  the fitted illumination functions, one .npz a plate and channel
+report.html    open it in a browser
+run.log        what happened, in words
+run.jsonl      the same as JSON lines; failures carry an id
+spool/         scratch, empty when nothing runs
+
+`phenostream status FOLDER` tells how far it is; running the same recipe again goes on where it stopped.
+"""
+
+
+def open_folder(path: Path) -> Path:
+    """Make the run folder and its rooms. Raises DiskFullError where it cannot be written."""
+    with named_disk(path):
+        for name in ("parts", "illumination", "spool"):
+            (path / name).mkdir(parents=True, exist_ok=True)
+        (path / "README.txt").write_text(_README, encoding="utf-8")
+    return path
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the folder for this process. Raises BusyError with the pid of the one that has it."""
+    with named_disk(path), (path / "lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            pid = file.read().strip() or "unknown"
+            raise BusyError(f"{path} is in use by process {pid}", remedy="wait for it, or stop it") from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def holder(path: Path) -> int:
+    """Pid of the process that holds the folder, 0 for none."""
+    try:
+        with (path / "lock").open("r", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read().strip() or "0")
+    except (FileNotFoundError, ValueError):
+        pass
+    return 0
+
+
+def sweep(path: Path, named: set[str]) -> int:
+    """Delete scratch and every part and fit that the ledger does not name; bytes freed."""
+    freed = clear_spool(path)
+    with named_disk(path):
+        for room in ("parts", "illumination"):
+            for file in sorted((path / room).rglob("*")):
+                if file.is_file() and file.relative_to(path).as_posix() not in named:
+                    freed += file.stat().st_size
+                    file.unlink()
+    return freed
+
+
+def clear_spool(path: Path) -> int:
+    """Delete all scratch; bytes freed."""
+    freed = 0
+    with named_disk(path):
+        for entry in (path / "spool").iterdir():
+            freed += size_of(entry)
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+    return freed
+
+
+def size_of(path: Path) -> int:
+    """Bytes below `path`; files that vanish meanwhile count nothing."""
+    total = 0
+    for root, _, names in os.walk(path) if path.is_dir() else [(path.parent, [], [path.name])]:
+        for name in names:
+            try:
+                total += (Path(root) / name).stat().st_size
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def publish(folder: Path, payload: bytes, room: str, suffix: str) -> tuple[str, str]:
+    """Write `payload` durably under its content hash: (path relative to the folder, sha256).
+
+    Temporary name in the spool, fsync, rename, fsync of the folder: a file under its final name is whole.
+    """
+    sha256 = hashlib.sha256(payload).hexdigest()
+    shelf = folder / room / sha256[:2]
+    final = shelf / f"{sha256}{suffix}"
+    temporary = folder / "spool" / f"{sha256}{suffix}.part"
+    with named_disk(folder):
+        new_shelf = not shelf.is_dir()
+        shelf.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(final)
+        sync_folder(shelf)
+        if new_shelf:
+            sync_folder(shelf.parent)
+    return final.relative_to(folder).as_posix(), sha256
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a small file atomically and durably."""
+    temporary = path.with_name(path.name + ".part")
+    with named_disk(path):
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Fsync a folder, so that a rename in it survives power loss."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def named_disk(path: Path) -> Iterator[None]:
+    """A full, read-only or failing disk under this project's name for it."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, DiskFullError) or not is_disk_trouble(error):
+            raise
+        raise DiskFullError(
+            f"cannot write below {path}: {os.strerror(error.errno or 0)}",
+            remedy="free disk space or choose another folder, then run again: nothing is lost",
+        ) from error
+
+
+def is_disk_trouble(error: BaseException) -> bool:
+    """Whether the error says that the disk is full, read-only, failing or not ours to write."""
+    return isinstance(error, OSError) and (error.errno in _NO_ROOM or type(error) is PermissionError)

@@ -1,0 +1,231 @@
+"""The ledger: one SQLite file that alone says which units are done and which parts exist.
+
+Write-ahead log, ``synchronous=FULL``: what was committed survives a crash. Readers look only through it, so a part that
+it does not name does not exist.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from phenostream import __version__
+from phenostream.errors import DiskFullError, LedgerError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS units(
+    key TEXT PRIMARY KEY, position INTEGER NOT NULL,
+    study TEXT, plate TEXT, well TEXT, site TEXT, time INTEGER, z INTEGER,
+    state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting','done','rejected','failed')),
+    reason TEXT, step TEXT, message TEXT, remedy TEXT, error_id TEXT,
+    part TEXT, rows INTEGER, bytes INTEGER, source TEXT,
+    qc TEXT, annotation TEXT, seconds TEXT, finished REAL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS units_by_state ON units(state);
+CREATE INDEX IF NOT EXISTS units_by_position ON units(position);
+CREATE TABLE IF NOT EXISTS parts(path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL, rows INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS fits(
+    key TEXT PRIMARY KEY, plate TEXT, channel TEXT, path TEXT NOT NULL, sha256 TEXT NOT NULL, frames INTEGER
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A written part: path relative to the run folder, sha256 of its bytes, size, rows."""
+
+    path: str
+    sha256: str
+    bytes: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one unit ended: done with a part, or rejected or failed with a reason."""
+
+    key: str
+    state: str
+    part: Part | None = None
+    reason: str = ""
+    step: str = ""
+    message: str = ""
+    remedy: str = ""
+    source: str = ""
+    qc: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def error_id(self) -> str:
+        """The id under which the failure stands in status, report and both logs."""
+        return "" if self.state == "done" else self.key[:12]
+
+
+class Ledger:
+    """The units, parts and fits of one run folder."""
+
+    def __init__(self, folder: Path, *, create: bool = False) -> None:
+        """Open the ledger of `folder`.
+
+        Raises:
+            NotFoundError: there is none and `create` is false.
+            LedgerError: it is damaged or was written by a newer phenostream.
+            DiskFullError: the disk is full or read-only.
+        """
+        path = folder / "ledger.db"
+        if not create and not path.is_file():
+            raise NotFoundError(f"{folder} is not a run folder: it has no ledger.db", remedy="start one with `run`")
+        with _named(path):
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
+            if create:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+        self.path = path
+        self._check_version()
+        if create:
+            with _named(path), self.transaction():
+                for statement in _SCHEMA.split(";"):
+                    self._db.execute(statement)
+                self._set_default("schema_version", str(SCHEMA_VERSION))
+                self._set_default("made_by", f"phenostream {__version__}")
+
+    def _check_version(self) -> None:
+        with _named(self.path):
+            known = self._db.execute("SELECT 1 FROM sqlite_master WHERE name='meta'").fetchone()
+            found = int(self.get("schema_version", "0")) if known else 0
+        if found > SCHEMA_VERSION:
+            made_by = self.get("made_by", "a newer phenostream")
+            self.close()
+            raise LedgerError(
+                f"{self.path} has schema {found}, this version reads up to {SCHEMA_VERSION}",
+                remedy=f"it was made by {made_by}: install that version or a later one",
+            )
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything inside becomes visible together, or not at all."""
+        with _named(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def get(self, name: str, default: str = "") -> str:
+        """A value of the `meta` table."""
+        row = self._db.execute("SELECT value FROM meta WHERE name=?", (name,)).fetchone()
+        return str(row[0]) if row else default
+
+    def set(self, **pairs: str) -> None:
+        """Set values of the `meta` table, within the caller's transaction where there is one."""
+        with _named(self.path):
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES(?,?)", pairs.items())
+
+    def _set_default(self, name: str, value: str) -> None:
+        self._db.execute("INSERT OR IGNORE INTO meta VALUES(?,?)", (name, value))
+
+    def enrol(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Add planned units (key, position, study, plate, well, site, time, z, annotation); known ones keep their state."""
+        with self.transaction():
+            self._db.execute("UPDATE units SET position=-1")
+            self._db.executemany(
+                "INSERT INTO units(key,position,study,plate,well,site,time,z,annotation) VALUES(?,?,?,?,?,?,?,?,?)"
+                " ON CONFLICT(key) DO UPDATE SET position=excluded.position",
+                rows,
+            )
+
+    def unplanned(self) -> int:
+        """How many units stand in the ledger that the last plan did not name."""
+        return int(self._db.execute("SELECT count(*) FROM units WHERE position<0").fetchone()[0])
+
+    def retry(self, states: tuple[str, ...]) -> None:
+        """Put units of these states back to waiting."""
+        marks = ",".join("?" * len(states))
+        with self.transaction():
+            self._db.execute(
+                "UPDATE units SET state='waiting',reason=NULL,step=NULL,message=NULL,remedy=NULL,error_id=NULL,"  # noqa: S608
+                f"finished=NULL WHERE state IN ({marks})",
+                states,
+            )
+
+    def waiting(self) -> set[str]:
+        """Keys of the units that are still to be done."""
+        return {row[0] for row in self._db.execute("SELECT key FROM units WHERE state='waiting'")}
+
+    def record(self, outcomes: Iterable[Outcome]) -> None:
+        """Make the outcomes and their parts visible in one transaction."""
+        with self.transaction():
+            for outcome in outcomes:
+                part = outcome.part
+                if part:
+                    self._db.execute(
+                        "INSERT OR IGNORE INTO parts VALUES(?,?,?,?)", (part.path, part.sha256, part.bytes, part.rows)
+                    )
+                self._db.execute(
+                    "UPDATE units SET state=?,reason=?,step=?,message=?,remedy=?,error_id=?,part=?,rows=?,bytes=?,"
+                    "source=?,qc=?,seconds=?,finished=? WHERE key=?",
+                    (
+                        outcome.state, outcome.reason or None, outcome.step or None, outcome.message or None,
+                        outcome.remedy or None, outcome.error_id or None,
+                        part.path if part else None, part.rows if part else 0, part.bytes if part else 0,
+                        outcome.source or None, json.dumps(dict(outcome.qc), sort_keys=True),
+                        json.dumps(dict(outcome.seconds), sort_keys=True), time.time(), outcome.key,
+                    ),
+                )  # fmt: skip
+
+    def record_fit(self, key: str, *, plate: str, channel: str, path: str, sha256: str, frames: int) -> None:
+        """Name a fitted illumination model."""
+        with self.transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO fits VALUES(?,?,?,?,?,?)", (key, plate, channel, path, sha256, frames)
+            )
+
+    def fits(self) -> dict[str, str]:
+        """Fit key to path, relative to the run folder."""
+        return dict(self._db.execute("SELECT key, path FROM fits"))
+
+    def named_files(self) -> set[str]:
+        """Every file of the run folder that the ledger vouches for, relative paths."""
+        return {row[0] for row in self._db.execute("SELECT path FROM parts UNION SELECT path FROM fits")}
+
+    def counts(self) -> dict[str, int]:
+        """Units by state."""
+        return dict(self._db.execute("SELECT state, count(*) FROM units GROUP BY state"))
+
+    def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a read-only question."""
+        with _named(self.path):
+            return self._db.execute(sql, values).fetchall()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """SQLite's errors under this project's names."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        text = str(error)
+        if "full" in text or "readonly" in text or "I/O" in text or "unable to open" in text:
+            raise DiskFullError(
+                f"cannot write {path}: {text}", remedy="free disk space or choose another folder"
+            ) from error
+        raise LedgerError(f"{path}: {text}") from error
+    except sqlite3.DatabaseError as error:
+        raise LedgerError(f"{path} is not a ledger: {error}", remedy="choose another folder") from error

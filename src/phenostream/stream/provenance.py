@@ -1,0 +1,55 @@
+"""Where a run's numbers come from: resolved recipe, versions, seed, hashes of the tables that were read."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phenostream import __version__
+from phenostream.sources import catalogs
+from phenostream.stream.plan import step_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phenostream.stream.recipe import Recipe
+
+_LIBRARIES = (
+    "numpy", "scipy", "scikit-image", "pyarrow", "h5py", "zarr", "tifffile", "imagecodecs", "numba", "pydantic",
+)  # fmt: skip
+
+
+def provenance(recipe: Recipe) -> dict[str, Any]:
+    """What run.json holds."""
+    return {
+        "phenostream": __version__,
+        "recipe": recipe.model_dump(mode="json"),
+        "recipe_hash": recipe.digest(),
+        "seed": recipe.seed,
+        "steps": step_versions(recipe),
+        "source": catalogs.base(recipe.source),
+        "inputs": dict(_tables(recipe)),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "libraries": dict(_versions()),
+    }
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name in _LIBRARIES:
+        try:
+            yield name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+
+
+def _tables(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Settings of the catalog that name local files, with the sha256 of their content."""
+    for value in recipe.source.model_dump(mode="json").values():
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(one, str) and Path(one).is_file():
+                with Path(one).open("rb") as file:
+                    yield one, hashlib.file_digest(file, "sha256").hexdigest()

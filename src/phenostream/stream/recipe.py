@@ -1,0 +1,165 @@
+"""Recipes: one YAML file describes one run; every step's settings live beside the function they configure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, SerializeAsAny, ValidationError
+
+from phenostream import objects
+from phenostream.errors import NotFoundError, RecipeError
+from phenostream.features import MeasureSettings
+from phenostream.images import IlluminationSettings
+from phenostream.sources import catalogs
+from phenostream.stream.select import Select
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_MAX_RECIPE_BYTES = 1 << 20
+
+
+class Frozen(BaseModel):
+    """Settings are values: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class OutputSettings(Frozen):
+    """What is written for each field."""
+
+    outlines: bool = Field(True, description="keep each object's outline as two lists of pixel coordinates")
+    thumbnail: int = Field(
+        256, ge=0, le=1024, description="longest side of the field's thumbnail in pixels, 0 for none"
+    )
+
+
+class StreamSettings(Frozen):
+    """How the run uses this machine; nothing here changes a single byte of the result."""
+
+    workers: int = Field(0, ge=0, le=1024, description="processes that compute; 0 is one per core")
+    fetchers: int = Field(4, ge=1, le=64, description="transfers under way at once")
+    disk_budget: ByteSize = Field(
+        ByteSize(2 * 10**9), description="downloads, scratch and parts in progress together never exceed this"
+    )
+    memory: ByteSize = Field(ByteSize(8 * 10**9), description="cap on the memory of all workers together")
+    batch_size: int = Field(8, ge=1, le=4096, description="units made visible by one ledger transaction")
+    tries: int = Field(4, ge=1, le=20, description="tries of a transfer before its unit counts as failed")
+    bandwidth: ByteSize | None = Field(None, description="bytes a second to take from the archive at most")
+
+
+def _segmenter(value: Any) -> Any:
+    return objects.settings(value) if isinstance(value, dict) else value
+
+
+def _catalog(value: Any) -> Any:
+    return catalogs.parse(value) if isinstance(value, dict) else value
+
+
+class Recipe(Frozen):
+    """One run, resolved: where images come from, what happens to them, and how the machine is used."""
+
+    source: Annotated[SerializeAsAny[BaseModel], BeforeValidator(_catalog)] = Field(
+        description="the catalog that names the images, chosen by its key `catalog`"
+    )
+    select: Select = Field(default_factory=Select, description="which of the catalog's fields are wanted")
+    correct: IlluminationSettings = Field(default_factory=IlluminationSettings, description="illumination")
+    segment: Annotated[SerializeAsAny[BaseModel], BeforeValidator(_segmenter)] = Field(
+        default_factory=lambda: objects.settings({"model": "classical"}),
+        description="the segmenter, chosen by its key `model`",
+    )
+    measure: MeasureSettings = Field(default_factory=MeasureSettings, description="families and their parameters")
+    output: OutputSettings = Field(default_factory=OutputSettings, description="what is written for each field")
+    stream: StreamSettings = Field(default_factory=StreamSettings, description="workers, budget, batches")
+    seed: int = Field(0, ge=0, description="of every random choice")
+
+    @classmethod
+    def load(cls, recipe: Recipe | Mapping[str, Any] | str | Path, overrides: Iterable[str] = ()) -> Self:
+        """A recipe from a YAML file, a mapping or a recipe, with ``a.b=c`` overrides.
+
+        Raises:
+            RecipeError: with the file, the key and what was expected.
+            NotFoundError: no such file.
+        """
+        if isinstance(recipe, Recipe):
+            mapping: Any = recipe.model_dump(mode="json")
+            name = "recipe"
+        elif isinstance(recipe, str | Path):
+            mapping, name = _read_yaml(Path(recipe)), str(recipe)
+        else:
+            mapping, name = dict(recipe), "recipe"
+        if not isinstance(mapping, dict):
+            raise RecipeError(f"{name} is not a mapping of steps", remedy="start it with `source:`")
+        for override in overrides:
+            _override(mapping, override)
+        try:
+            return cls.model_validate(mapping)
+        except ValidationError as error:
+            raise RecipeError(f"{name}: {_explain(error)}", remedy="see `phenostream recipe` for every key") from error
+
+    def steps(self) -> dict[str, Any]:
+        """The part of the recipe that decides what a unit's rows are, as plain JSON values."""
+        whole = self.model_dump(mode="json")
+        return {step: whole[step] for step in ("correct", "segment", "measure", "output", "seed")}
+
+    def canonical_steps(self) -> str:
+        """The steps as canonical JSON: the key under which workers keep their models."""
+        return json.dumps(self.steps(), sort_keys=True, separators=(",", ":"))
+
+    def digest(self) -> str:
+        """Hash of the steps: two recipes with the same digest may share a run folder."""
+        return digest(self.steps())
+
+
+def digest(value: Any) -> str:
+    """BLAKE2b of the canonical JSON of `value`, 32 hex digits."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of a recipe, for editors."""
+    whole = Recipe.model_json_schema()
+    whole["properties"]["source"] = {
+        "oneOf": [catalogs.load(name).Settings.model_json_schema() for name in catalogs.known()]
+    }
+    return whole
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        if path.stat().st_size > _MAX_RECIPE_BYTES:
+            raise RecipeError(f"{path} is over 1 MiB", remedy="is this a recipe?")
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no recipe at {path}", remedy="give the path of a YAML file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _override(mapping: dict[str, Any], text: str) -> None:
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise RecipeError(f"cannot read the override {text!r}", remedy="write it as step.key=value")
+    place = mapping
+    *parents, last = path.strip().split(".")
+    for parent in parents:
+        place = place.setdefault(parent, {})
+        if not isinstance(place, dict):
+            raise RecipeError(f"override {text!r}: {parent} holds no keys")
+    place[last] = yaml.safe_load(value)
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for fault in error.errors(include_url=False):
+        place = ".".join(str(part) for part in fault["loc"]) or "recipe"
+        known = ""
+        if fault["type"] == "extra_forbidden":
+            known = f" (unknown key {fault['loc'][-1]!r})"
+        lines.append(f"{place}: {fault['msg']}{known}")
+    return "; ".join(lines)

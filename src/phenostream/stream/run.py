@@ -1,0 +1,192 @@
+"""Run a recipe: plan, enrol, conduct, account."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phenostream import sources
+from phenostream.errors import LedgerError
+from phenostream.sources import catalogs
+from phenostream.stream.budget import Budget
+from phenostream.stream.conductor import Conductor
+from phenostream.stream.executor import Executor, Processes
+from phenostream.stream.folder import locked, open_folder, sweep, write_text
+from phenostream.stream.journal import Journal
+from phenostream.stream.ledger import Ledger
+from phenostream.stream.plan import Plan, Unit, make_plan
+from phenostream.stream.provenance import provenance
+from phenostream.stream.recipe import Recipe
+from phenostream.stream.record import Progress, Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from phenostream.values import Store
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended. ``inputs == done + rejected + failed + waiting``, and `waiting` is 0 unless it was stopped."""
+
+    folder: Path
+    inputs: int
+    done: int
+    rejected: int
+    failed: int
+    waiting: int
+    rows: int
+    seconds: float
+    peak_disk: int
+    interrupted: bool = False
+
+
+def run(
+    recipe: Recipe | Mapping[str, Any] | str | Path,
+    out: str | Path | None = None,
+    *,
+    overrides: Iterable[str] = (),
+    retry: tuple[str, ...] = ("failed",),
+    progress: Callable[[Progress], None] | None = None,
+    executor: Executor | None = None,
+) -> RunResult:
+    """Do what `recipe` says, into the run folder `out`; called again, do only what is left.
+
+    Args:
+        recipe: a YAML file, a mapping, or a Recipe.
+        out: the run folder; by default the recipe's file name with ``-run``, in the working directory.
+        overrides: settings as ``step.key=value``.
+        retry: states whose units are tried again (``failed``, ``rejected``).
+        progress: called after each settled unit.
+        executor: where to compute; by default processes on this machine.
+
+    Raises:
+        RecipeError: the recipe or a table that it names is wrong.
+        BusyError: another process works in `out`.
+        LedgerError: `out` belongs to another recipe or to a newer version.
+        DiskFullError: the disk is full; nothing is lost, run again when there is room.
+    """
+    resolved = Recipe.load(recipe, overrides)
+    folder = open_folder(Path(out) if out is not None else default_folder(recipe))
+    with locked(folder):
+        ledger, journal = Ledger(folder, create=True), Journal(folder)
+        try:
+            return _run(resolved, folder, ledger, journal, retry=retry, progress=progress, executor=executor)
+        finally:
+            ledger.close()
+            journal.close()
+
+
+def default_folder(recipe: object) -> Path:
+    """Where a run goes when nobody says."""
+    return Path(f"{Path(recipe).stem}-run" if isinstance(recipe, str | Path) else "phenostream-run")
+
+
+def store_of(recipe: Recipe) -> Store:
+    """The store that a recipe's catalog reads from."""
+    rate = float(recipe.stream.bandwidth) if recipe.stream.bandwidth else None
+    options = sources.TransportOptions(tries=recipe.stream.tries, rate=rate)
+    return sources.open_store(catalogs.base(recipe.source), options=options)
+
+
+def _run(
+    recipe: Recipe,
+    folder: Path,
+    ledger: Ledger,
+    journal: Journal,
+    *,
+    retry: tuple[str, ...],
+    progress: Callable[[Progress], None] | None,
+    executor: Executor | None,
+) -> RunResult:
+    started = time.monotonic()
+    _check_recipe(recipe, folder, ledger)
+    if freed := sweep(folder, ledger.named_files()):
+        journal.note("swept", f"swept {freed:,} bytes that an earlier stop had left", bytes=freed)
+    store = store_of(recipe)
+    plan = make_plan(recipe, store)
+    _enrol(plan, recipe, folder, ledger, retry)
+    journal.note("planned", f"planned {len(plan.units):,} units", units=len(plan.units))
+    budget = Budget(int(recipe.stream.disk_budget))
+    interrupted = False
+    waiting = ledger.waiting()
+    recorder = Recorder(
+        folder, ledger, journal,
+        budget=budget, batch_size=recipe.stream.batch_size, total=len(plan.units), progress=progress,
+    )  # fmt: skip
+    if waiting:
+        conductor = Conductor(
+            plan, recipe, store,
+            folder=folder, ledger=ledger, journal=journal, budget=budget, recorder=recorder,
+            executor=executor or Processes(recipe.stream.workers),
+        )  # fmt: skip
+        interrupted = conductor.conduct(unit for unit in plan.units if unit.key in waiting)
+    seconds = time.monotonic() - started
+    _remember(ledger, store, seconds, budget.peak)
+    return _account(plan, folder, ledger, journal, seconds=seconds, peak=budget.peak, interrupted=interrupted)
+
+
+def _check_recipe(recipe: Recipe, folder: Path, ledger: Ledger) -> None:
+    known = ledger.get("recipe_hash")
+    if known and known != recipe.digest():
+        raise LedgerError(
+            f"{folder} holds a run of another recipe: its correct, segment, measure or output steps differ",
+            remedy="choose another --out, or bring the recipe back to what its run.json says",
+        )
+
+
+def _enrol(plan: Plan, recipe: Recipe, folder: Path, ledger: Ledger, retry: tuple[str, ...]) -> None:
+    """Write the plan into the ledger, and what it came from into run.json."""
+    ledger.enrol(_row(unit) for unit in plan.units)
+    if count := ledger.unplanned():
+        raise LedgerError(
+            f"{count:,} units of {folder} are not in this recipe any more (fields, tables, files or code changed)",
+            remedy="choose another --out; a run folder only grows",
+        )
+    if retry:
+        ledger.retry(retry)
+    with ledger.transaction():
+        ledger.set(
+            recipe_hash=recipe.digest(),
+            disk_budget=str(int(recipe.stream.disk_budget)),
+            inputs=str(len(plan.units)),
+        )
+    write_text(folder / "run.json", json.dumps(provenance(recipe), indent=2, sort_keys=True) + "\n")
+
+
+def _row(unit: Unit) -> tuple[Any, ...]:
+    name = unit.field.id
+    annotation = json.dumps(dict(unit.field.annotation), sort_keys=True)
+    return unit.key, unit.position, name.study, name.plate, name.well, name.site, name.time, name.z, annotation
+
+
+def _remember(ledger: Ledger, store: Store, seconds: float, peak: int) -> None:
+    traffic = getattr(store, "traffic", None)
+    with ledger.transaction():
+        ledger.set(
+            last_seconds=f"{seconds:.3f}",
+            seconds=f"{float(ledger.get('seconds', '0')) + seconds:.3f}",
+            peak_disk=str(max(peak, int(ledger.get("peak_disk", "0")))),
+            bytes_moved=str(int(ledger.get("bytes_moved", "0")) + (traffic.bytes if traffic else 0)),
+            starts=str(int(ledger.get("starts", "0")) + 1),
+        )
+
+
+def _account(
+    plan: Plan, folder: Path, ledger: Ledger, journal: Journal, *, seconds: float, peak: int, interrupted: bool
+) -> RunResult:
+    """Every input is done, rejected or failed; only an interrupted run leaves some waiting."""
+    counts = ledger.counts()
+    rows = int(ledger.query("SELECT coalesce(sum(rows),0) FROM units")[0][0])
+    inputs = len(plan.units)
+    done, rejected, failed, waiting = (counts.get(state, 0) for state in ("done", "rejected", "failed", "waiting"))
+    if done + rejected + failed + waiting != inputs or (waiting and not interrupted):
+        raise LedgerError(f"{inputs} inputs, but {counts} accounted for")
+    text = f"{inputs:,} inputs = {done:,} done + {rejected:,} rejected + {failed:,} failed"
+    journal.note(
+        "ended", text + (f" + {waiting:,} waiting" if waiting else ""), seconds=round(seconds, 3), peak_disk=peak
+    )
+    return RunResult(folder, inputs, done, rejected, failed, waiting, rows, seconds, peak, interrupted)

@@ -1,0 +1,128 @@
+"""The state of a run in one value, read from its ledger while it runs or after."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from phenostream.stream.folder import holder, size_of
+from phenostream.stream.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One input that gave no part, and why."""
+
+    id: str
+    state: str
+    plate: str
+    well: str
+    site: str
+    frame: int
+    step: str
+    reason: str
+    message: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One screen: how many of each state, why not, how fast, how much disk, how long still.
+
+    Attributes:
+        reasons: (state, reason) to count.
+        rate: units done in an hour over the latest stretch of work, 0 where unknown.
+        eta: seconds still to go at that rate, None where unknown.
+        pid: process that works on it now, 0 for none.
+        stages: mean seconds a unit by stage.
+    """
+
+    folder: Path
+    inputs: int
+    done: int
+    rejected: int
+    failed: int
+    waiting: int
+    rows: int
+    reasons: dict[tuple[str, str], int]
+    disk: int
+    disk_budget: int
+    peak_disk: int
+    bytes_moved: int
+    rate: float
+    eta: float | None
+    pid: int
+    stages: dict[str, float]
+
+
+def status(folder: str | Path) -> Status:
+    """The state of the run in `folder`. Raises NotFoundError where there is none."""
+    path = Path(folder)
+    ledger = Ledger(path)
+    try:
+        counts = ledger.counts()
+        rows = int(ledger.query("SELECT coalesce(sum(rows),0) FROM units")[0][0])
+        reasons = {
+            (state, reason): int(count)
+            for state, reason, count in ledger.query(
+                "SELECT state, reason, count(*) FROM units WHERE state IN ('rejected','failed')"
+                " GROUP BY state, reason ORDER BY 3 DESC"
+            )
+        }
+        rate = _rate(ledger)
+        waiting = counts.get("waiting", 0)
+        return Status(
+            path, sum(counts.values()), counts.get("done", 0), counts.get("rejected", 0), counts.get("failed", 0),
+            waiting, rows, reasons,
+            size_of(path / "spool"), int(ledger.get("disk_budget", "0")), int(ledger.get("peak_disk", "0")),
+            int(ledger.get("bytes_moved", "0")), rate, 3600 * waiting / rate if rate and waiting else None,
+            holder(path), _stages(ledger),
+        )  # fmt: skip
+    finally:
+        ledger.close()
+
+
+def failures(folder: str | Path, limit: int | None = None) -> list[Failure]:
+    """Every input that gave no part, in plan order."""
+    ledger = Ledger(Path(folder))
+    try:
+        return [
+            Failure(*(value if value is not None else "" for value in row))
+            for row in ledger.query(
+                "SELECT error_id, state, plate, well, site, time + 1, step, reason, message, remedy FROM units"
+                " WHERE state IN ('rejected','failed') ORDER BY position LIMIT ?",
+                (-1 if limit is None else limit,),
+            )
+        ]
+    finally:
+        ledger.close()
+
+
+def _rate(ledger: Ledger, latest: int = 200) -> float:
+    """Units an hour over the latest ones, leaving out pauses of more than ten minutes."""
+    times = [
+        float(row[0])
+        for row in ledger.query(
+            "SELECT finished FROM units WHERE finished IS NOT NULL ORDER BY finished DESC LIMIT ?", (latest,)
+        )
+    ]
+    gaps = [later - earlier for later, earlier in zip(times, times[1:], strict=False) if 0 <= later - earlier < 600]
+    worked = sum(gaps)
+    if not worked or time.time() < times[-1]:
+        return 0.0
+    return 3600 * len(gaps) / worked
+
+
+def _stages(ledger: Ledger, latest: int = 200) -> dict[str, float]:
+    totals: dict[str, list[float]] = defaultdict(list)
+    rows = ledger.query(
+        "SELECT seconds FROM units WHERE state='done' AND finished IS NOT NULL ORDER BY finished DESC LIMIT ?",
+        (latest,),
+    )
+    for (text,) in rows:
+        for stage, seconds in json.loads(text or "{}").items():
+            totals[stage].append(seconds)
+    return {stage: sum(values) / len(values) for stage, values in totals.items()}

@@ -1,0 +1,250 @@
+"""One unit's work, in a worker: captured bytes in, the bytes of a part out. Pure but for reading its bundle."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phenostream import features, formats, images, objects, profiles, values
+from phenostream.errors import (
+    EmptyError,
+    OutOfRangeError,
+    OverBudgetError,
+    PhenostreamError,
+    StepError,
+    WrongShapeError,
+)
+from phenostream.sources.capture import CapturedStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+# Working memory of segmenting and measuring, in multiples of the field's pixels as float64 (measured, rounded up).
+_MEMORY_MULTIPLE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a worker needs for one unit.
+
+    Attributes:
+        field: the field, without pixels.
+        bundle: folder of its captured bytes.
+        steps: the recipe's steps as canonical JSON (the key under which a worker keeps its models).
+        fits: path of the illumination model of each channel, by channel name.
+        memory: bytes that this unit may use.
+    """
+
+    field: values.Field
+    bundle: str
+    steps: str
+    fits: Mapping[str, str] = field(default_factory=dict)
+    memory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A finished unit: the bytes of its part, its row count, quality figures and seconds by stage."""
+
+    payload: bytes
+    rows: int
+    qc: dict[str, float]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tools:
+    correct: images.IlluminationSettings
+    segmenter: objects.Segmenter
+    segment: Any
+    measure: features.MeasureSettings
+    output: dict[str, Any]
+
+
+@lru_cache(maxsize=4)
+def _tools(steps: str) -> _Tools:
+    told = json.loads(steps)
+    segment = objects.settings(told["segment"])
+    return _Tools(
+        images.IlluminationSettings(**told["correct"]),
+        objects.build(segment),
+        segment,
+        features.MeasureSettings(**told["measure"]),
+        told["output"],
+    )
+
+
+@lru_cache(maxsize=16)
+def _model(path: str) -> images.IlluminationModel:
+    return images.IlluminationModel.load(Path(path))
+
+
+def process(task: Task) -> Product:
+    """Read, correct, segment, measure and compile one field.
+
+    Raises:
+        PhenostreamError: with the plate, well, site, frame and step where it happened; an unforeseen exception comes
+            as StepError with its name and text.
+    """
+    clock = _Clock(task.field.id)
+    tools = _tools(task.steps)
+    store = CapturedStore(Path(task.bundle))
+    with clock.stage("read"):
+        pixels = formats.attach(task.field, store).read()
+        _check_memory(pixels, task.memory)
+    with clock.stage("correct"):
+        corrected = _correct(pixels, task, tools.correct, store)
+        seen = task.field.with_pixels(lambda: corrected)
+    with clock.stage("segment"):
+        found = objects.run(tools.segmenter, seen, store)
+    with clock.stage("measure"):
+        channels = tuple(channel.name for channel in task.field.channels)
+        table = features.measure(corrected, found.labels, channels, settings=tools.measure)
+        qc = _quality(corrected, found, channels)
+    with clock.stage("write"):
+        payload, rows = _compile(seen, found, table, corrected, tools.output)
+    return Product(payload, rows, qc, clock.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """One sampled field at working size: float32 (C, w, w), and the shape (Y, X) that it had."""
+
+    planes: NDArray[np.float32]
+    shape: tuple[int, int]
+
+
+def shrink(task: Task) -> Shrunk:
+    """Read one sampled field and keep only what the illumination fit looks at."""
+    clock = _Clock(task.field.id)
+    with clock.stage("read"):
+        pixels = formats.attach(task.field, CapturedStore(Path(task.bundle))).read()
+        _check_memory(pixels, task.memory)
+    with clock.stage("fit"):
+        size = _tools(task.steps).correct.working_size
+        return Shrunk(np.stack([images.shrink(plane, size) for plane in pixels]), (pixels.shape[1], pixels.shape[2]))
+
+
+def fit(planes: NDArray[np.float32], shape: tuple[int, int], steps: str) -> bytes:
+    """Fit one channel's illumination from shrunk planes (N, w, w); the bytes of the saved model."""
+    settings = _tools(steps).correct
+    model = images.fit_illumination(planes, settings.darkfield, working_size=settings.working_size, shape=shape)
+    return model.to_bytes()
+
+
+class _Clock:
+    """Seconds by stage, and the place on every error that leaves a stage."""
+
+    def __init__(self, name: values.FieldId) -> None:
+        self.seconds: dict[str, float] = {}
+        self._name = name
+
+    @contextmanager
+    def stage(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        place = {
+            "step": step, "plate": self._name.plate, "well": self._name.well,
+            "site": self._name.site, "frame": self._name.time + 1,
+        }  # fmt: skip
+        try:
+            yield
+        except PhenostreamError as error:
+            raise error.at(**place) from error.__cause__
+        except MemoryError as error:
+            raise OverBudgetError("out of memory", remedy="lower stream.workers, or raise the cap").at(
+                **place
+            ) from error
+        except Exception as error:
+            raise StepError(f"{type(error).__name__}: {error}", remedy="please report it").at(**place) from error
+        self.seconds[step] = time.perf_counter() - start
+
+
+def _check_memory(pixels: NDArray[Any], cap: int) -> None:
+    needed = pixels.size * 8 * _MEMORY_MULTIPLE
+    if cap and needed > cap:
+        raise OverBudgetError(
+            f"a field of {pixels.shape} needs about {needed:,} bytes of memory, a worker may use {cap:,}",
+            remedy="raise stream.memory or lower stream.workers",
+        )
+
+
+def _correct(
+    pixels: NDArray[Any], task: Task, settings: images.IlluminationSettings, store: values.Store
+) -> NDArray[Any]:
+    if settings.method == "none":
+        return pixels
+    if settings.method == "idrstream":
+        return np.stack([_idrstream(plane, store) for plane in task.field.planes])
+    corrected = []
+    for channel, plane in zip(task.field.channels, pixels, strict=True):
+        model = _model(task.fits[channel.name])
+        if model.flatfield.shape != plane.shape:
+            raise WrongShapeError(
+                f"a field of {plane.shape} cannot be corrected by the plate's model of {model.flatfield.shape}",
+                remedy="fields of one plate must share one size",
+            )
+        corrected.append(model.apply(plane))
+    return np.stack(corrected)
+
+
+def _idrstream(plane: values.Plane, store: values.Store) -> NDArray[np.uint8]:
+    window = window_of(plane, store)
+    stack = images.idrstream(np.stack([formats.read(store, one) for one in window]))
+    return stack[[one.t for one in window].index(plane.t)]
+
+
+def window_of(plane: values.Plane, store: values.Store, length: int = 3) -> list[values.Plane]:
+    """The frames that idrstream corrects together: f, f+1, f+2, or the last three where f is too near the end.
+
+    Raises:
+        EmptyError: the movie has fewer than `length` frames.
+    """
+    last = plane.t
+    while last < plane.t + length - 1:
+        try:
+            formats.touch(store, replace(plane, t=last + 1))
+        except OutOfRangeError:
+            break
+        last += 1
+    first = last - length + 1
+    if first < 0:
+        raise EmptyError(
+            f"idrstream's correction needs {length} frames, the movie has {last + 1}",
+            remedy="use `correct: {method: basic}` or `none`",
+        )
+    window = [replace(plane, t=t) for t in range(first, last + 1)]
+    for one in window:
+        formats.touch(store, one)
+    return window
+
+
+def _quality(corrected: NDArray[Any], found: values.Objects, channels: tuple[str, ...]) -> dict[str, float]:
+    figures = {"n_objects": float(len(found.numbers()))}
+    for name, plane in zip(channels, corrected, strict=True):
+        figures |= {f"{figure}_{name}": float(value) for figure, value in images.quality(plane).items()}
+    return figures
+
+
+def _compile(
+    seen: values.Field,
+    found: values.Objects,
+    table: Any,
+    corrected: NDArray[Any],
+    output: dict[str, Any],
+) -> tuple[bytes, int]:
+    outlines = objects.outlines(found.labels) if output["outlines"] else None
+    rows = profiles.rows(seen, found, table, outlines)
+    metadata = {"phenostream.field": profiles.field_json(seen)}
+    if output["thumbnail"]:
+        small = images.thumbnail(corrected, side=output["thumbnail"])
+        metadata["phenostream.thumbnail"] = formats.png.encode(small)
+    return profiles.part_bytes(rows, metadata=metadata), rows.num_rows
