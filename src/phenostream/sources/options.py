@@ -21,9 +21,7 @@ class TransportOptions(BaseModel):
         300.0, ge=0, description="Seconds: longest Retry-After that is honoured; beyond it the error goes up."
     )
     connections: int = Field(8, ge=1, description="Transfers at one time to one host, in this process.")
-    rate: float | None = Field(
-        None, gt=0, description="Bytes per second from one host, in this process."
-    )
+    rate: float | None = Field(None, gt=0, description="Bytes per second from one host, in this process.")
     redirects: int = Field(5, ge=0, description="Redirects that are followed.")
     largest_read: int = Field(
         2 << 30, ge=1, description="Bytes: a read into memory above this is refused before it starts."

@@ -185,9 +185,8 @@ class Trip:
     def finish(self) -> None:
         """The present try has ended. Raises BrokenTransferError where bytes are missing."""
         if self.total is None and not self.complete:
-            self.total = (
-                self.here
-            )  # a body without a length ends the blob: transports raise where its end mark is absent
+            # A body without a length ends where the blob does: transports raise where its end mark is absent.
+            self.total = self.here
         if self.end is not None and self.here < self.end:
             raise BrokenTransferError(
                 f"{self.url}: the body ended at byte {self.here} of {self.end}", remedy="it is continued where it broke"

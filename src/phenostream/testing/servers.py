@@ -1,0 +1,248 @@
+"""Servers that misbehave on purpose, and an S3 service, all on the loopback interface."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import struct
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from phenostream.errors import MissingExtraError
+from phenostream.synthetic.serve import Answer, RangeServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from http.server import BaseHTTPRequestHandler
+
+__all__ = ["Fault", "Faults", "FaultyServer", "RangeServer", "S3Server"]
+
+Kind = Literal["reset", "stall", "flip", "busy", "broken", "wrong-length", "etag", "ignore-range", "wrong-range"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One way in which an answer goes wrong.
+
+    Attributes:
+        kind: ``reset`` the connection after `after` body bytes; ``stall`` there for `seconds`; ``flip`` one bit of the
+            byte at `after`; ``busy`` is 503 with Retry-After `seconds`; ``broken`` is 500; ``wrong-length`` announces
+            one byte more; ``etag`` is another ETag; ``ignore-range`` sends the whole file; ``wrong-range`` sends, and
+            announces, a range one byte later.
+        after: body bytes before it happens; None: half of them.
+        seconds: of ``stall`` and ``busy``.
+    """
+
+    kind: Kind
+    after: int | None = None
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Faults:
+    """Which requests go wrong, and how.
+
+    Attributes:
+        script: faults of the first GET requests in order, None for a good answer; used up before `rates` apply.
+        rates: probability of each fault for every later GET request.
+        rng: draws for `rates`; seeded, so that a test can be repeated.
+        met: what has happened so far.
+    """
+
+    script: Sequence[Fault | None] = ()
+    rates: Mapping[Fault, float] = field(default_factory=dict)
+    rng: random.Random = field(default_factory=lambda: random.Random(0))
+    met: list[Fault] = field(default_factory=list)
+    _asked: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def draw(self) -> Fault | None:
+        """The fault of the next GET request, or None."""
+        with self._lock:
+            fault = self._next()
+            self._asked += 1
+            if fault is not None:
+                self.met.append(fault)
+            return fault
+
+    def _next(self) -> Fault | None:
+        if self._asked < len(self.script):
+            return self.script[self._asked]
+        for fault, rate in self.rates.items():
+            if self.rng.random() < rate:
+                return fault
+        return None
+
+
+class FaultyServer(RangeServer):
+    """A `RangeServer` whose answers to GET go wrong as `faults` say."""
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        faults: Faults | Sequence[Fault | None] = (),
+        *,
+        rate: float | None = None,
+        latency: float = 0.0,
+    ) -> None:
+        """Serve `folder`; a plain sequence of faults is a script."""
+        super().__init__(folder, rate=rate, latency=latency)
+        self.faults = faults if isinstance(faults, Faults) else Faults(tuple(faults))
+
+    def answer(self, method: str, key: str, headers: Mapping[str, str]) -> Answer:
+        """See `RangeServer.answer`."""
+        fault = self.faults.draw() if method == "GET" else None
+        if fault is None:
+            return super().answer(method, key, headers)
+        if fault.kind == "busy":
+            told = {"Retry-After": str(int(fault.seconds)), "Content-Length": "0"}
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, told)
+        if fault.kind == "broken":
+            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, {"Content-Length": "0"})
+        asked = dict(headers)
+        if fault.kind == "ignore-range":
+            asked.pop("Range", None)
+        return _spoiled(super().answer(method, key, asked), fault)
+
+    def serve(self, handler: BaseHTTPRequestHandler) -> None:
+        """See `RangeServer.serve`; a body that breaks resets the connection, as a failing network does."""
+        try:
+            super().serve(handler)
+        except ConnectionAbortedError:
+            handler.wfile.flush()
+            linger = struct.pack("ii", 1, 0)
+            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            handler.close_connection = True
+            handler.connection.close()
+
+
+def _spoiled(answer: Answer, fault: Fault) -> Answer:
+    length = int(answer.headers.get("Content-Length", "0"))
+    after = length // 2 if fault.after is None else fault.after
+    headers = dict(answer.headers)
+    if fault.kind == "etag":
+        headers["ETag"] = f'"{random.getrandbits(64):016x}"'
+    if fault.kind == "wrong-length":
+        headers["Content-Length"] = str(length + 1)
+        return replace(answer, headers=headers, body=_broken(answer.body, length))
+    if fault.kind == "wrong-range" and "Content-Range" in headers:
+        span, total = headers["Content-Range"].removeprefix("bytes ").split("/")
+        first, last = (int(part) + 1 for part in span.split("-"))
+        headers["Content-Range"] = f"bytes {first}-{last}/{total}"
+    spoilt = {"reset": _broken, "flip": _flipped}.get(fault.kind)
+    body = answer.body if spoilt is None else spoilt(answer.body, after)
+    return replace(
+        answer, headers=headers, body=_stalled(body, after, fault.seconds) if fault.kind == "stall" else body
+    )
+
+
+def _broken(body: Iterator[bytes], after: int) -> Iterator[bytes]:
+    for chunk in body:
+        if len(chunk) > after:
+            break
+        yield chunk
+        after -= len(chunk)
+    else:
+        chunk = b""
+    yield chunk[:after]
+    raise ConnectionAbortedError
+
+
+def _stalled(body: Iterator[bytes], after: int, seconds: float) -> Iterator[bytes]:
+    yield from _chopped(body, after)
+    time.sleep(seconds)
+    yield from body
+
+
+def _chopped(body: Iterator[bytes], after: int) -> Iterator[bytes]:
+    while after > 0 and (chunk := next(body, b"")):
+        yield chunk
+        after -= len(chunk)
+
+
+def _flipped(body: Iterator[bytes], after: int) -> Iterator[bytes]:
+    for chunk in body:
+        if 0 <= after < len(chunk):
+            yield chunk[:after] + bytes([chunk[after] ^ 1]) + chunk[after + 1 :]
+        else:
+            yield chunk
+        after -= len(chunk)
+
+
+class S3Server:
+    """An S3 service on 127.0.0.1 with given content (moto): ``with S3Server({"bucket": folder}) as server``.
+
+    Attributes:
+        buckets: name of each bucket and the folder whose files it holds.
+    """
+
+    def __init__(self, buckets: Mapping[str, str | os.PathLike[str]], *, public: bool = True) -> None:
+        """Prepare one bucket for each folder, open to unsigned requests where `public`.
+
+        Raises MissingExtraError on entering where moto is not installed.
+        """
+        self.buckets = {name: Path(folder) for name, folder in buckets.items()}
+        self._acl = "public-read" if public else "private"
+        self._server: Any = None
+
+    @property
+    def endpoint(self) -> str:
+        """URL of the service. RuntimeError before the start."""
+        if self._server is None:
+            raise RuntimeError("the server is not running: use it in a with statement")
+        host, port = self._server.get_host_and_port()
+        return f"http://{host}:{port}"
+
+    @property
+    def client(self) -> Any:
+        """A boto3 client of the service, to put and change objects."""
+        import boto3  # noqa: PLC0415
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="testing",
+            aws_secret_access_key="testing",  # noqa: S106
+        )
+
+    def __enter__(self) -> Self:
+        try:
+            from moto.server import ThreadedMotoServer  # noqa: PLC0415
+        except ImportError as error:
+            raise MissingExtraError("moto is not installed", remedy='pip install "moto[s3,server]"') from error
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self._server.start()
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request helps nobody
+        client = self.client
+        for name, folder in self.buckets.items():
+            client.create_bucket(Bucket=name, ACL=self._acl)
+            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+                key = file.relative_to(folder).as_posix()
+                client.put_object(Bucket=name, Key=key, Body=file.read_bytes(), ACL=self._acl)
+        client.close()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        client = self.client
+        for name in self.buckets:
+            with suppress(Exception):
+                _emptied(client, name)
+        client.close()
+        self._server.stop()
+        self._server = None
+
+
+def _emptied(client: Any, bucket: str) -> None:
+    # moto keeps its buckets for the life of the process: the next server would find them.
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+        for one in page.get("Contents", ()):
+            client.delete_object(Bucket=bucket, Key=one["Key"])
+    client.delete_bucket(Bucket=bucket)
