@@ -27,7 +27,9 @@ app = typer.Typer(
 
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe (YAML).", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
-Overrides = Annotated[list[str], typer.Option("--set", metavar="STEP.KEY=VALUE", help="Override a setting; repeatable.")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="STEP.KEY=VALUE", help="Override a setting; repeatable.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value for scripts.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.", show_default=False)]
 Workers = Annotated[int | None, typer.Option(help="Processes that compute; 0 is one a core.", show_default=False)]
@@ -62,7 +64,7 @@ def demo(
     json_: Json = False,
 ) -> None:
     """Stream a small plate from a local web server into a table of cells and a report; no network, no data needed."""
-    from phenostream.report.demo import demo as run_demo  # noqa: PLC0415
+    from phenostream.cli.demo import demo as run_demo  # noqa: PLC0415
 
     with _bar(quiet=quiet or json_) as progress:
         told = run_demo(out, overrides=_overrides(workers=workers, disk_budget=disk_budget), progress=progress)
@@ -113,7 +115,9 @@ def run(  # noqa: PLR0913
     _end(told, json_=json_)
 
 
-@app.command(epilog="\b\nExamples:\n  phenostream status study-run\n  phenostream status study-run --json | jq .waiting")
+@app.command(
+    epilog="\b\nExamples:\n  phenostream status study-run\n  phenostream status study-run --json | jq .waiting"
+)
 def status(
     run_folder: RunFolder,
     *,
@@ -193,7 +197,9 @@ def segment(
     "  phenostream measure dna.tif gfp.tif labels.tif --channels DNA,GFP --out features.csv"
 )
 def measure(
-    images: Annotated[list[Path], typer.Argument(help="One image a channel, then the label image.", show_default=False)],
+    images: Annotated[
+        list[Path], typer.Argument(help="One image a channel, then the label image.", show_default=False)
+    ],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Table to write: .parquet or .csv.", show_default=False)],
     channels: Annotated[str | None, typer.Option(help="Channel names, comma separated.", show_default=False)] = None,

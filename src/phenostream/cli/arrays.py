@@ -43,7 +43,9 @@ def measure_files(paths: Sequence[Path], channels: list[str] | None, families: l
     from phenostream.features import measure  # noqa: PLC0415
 
     if len(paths) < 2:
-        raise RecipeError("an image and a label image are needed", remedy="phenostream measure IMAGE LABELS --out TABLE")
+        raise RecipeError(
+            "an image and a label image are needed", remedy="phenostream measure IMAGE LABELS --out TABLE"
+        )
     *images, labels = (read_image(path) for path in paths)
     return measure(np.stack(images) if len(images) > 1 else images[0], labels.astype(np.int64), channels, families)
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from phenostream.stream.executor import Inline, Processes
-from phenostream.stream.plan import make_plan
-from phenostream.stream.recipe import Recipe, schema
-from phenostream.stream.record import Progress
-from phenostream.stream.run import RunResult, default_folder, run
-from phenostream.stream.status import Failure, Status, failures, status
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from phenostream.stream.forecast import Estimate, estimate
+    from phenostream.stream.executor import Inline, Processes
+    from phenostream.stream.plan import make_plan
+    from phenostream.stream.recipe import Recipe, schema
+    from phenostream.stream.record import Progress
+    from phenostream.stream.start import RunResult, default_folder, run
+    from phenostream.stream.overview import Failure, Status, failures, status
 
 __all__ = [
+    "Estimate",
     "Failure",
     "Inline",
     "Processes",
@@ -18,9 +24,35 @@ __all__ = [
     "RunResult",
     "Status",
     "default_folder",
+    "estimate",
     "failures",
     "make_plan",
     "run",
     "schema",
     "status",
 ]
+
+# Looked up on first use: `status` needs a ledger, not the libraries that compute.
+_HOMES = {
+    "Estimate": "forecast",
+    "Failure": "overview",
+    "Inline": "executor",
+    "Processes": "executor",
+    "Progress": "record",
+    "Recipe": "recipe",
+    "RunResult": "start",
+    "Status": "overview",
+    "default_folder": "start",
+    "estimate": "forecast",
+    "failures": "overview",
+    "make_plan": "plan",
+    "run": "start",
+    "schema": "recipe",
+    "status": "overview",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"phenostream.stream.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'phenostream.stream' has no attribute {name!r}")

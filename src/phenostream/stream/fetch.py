@@ -15,6 +15,7 @@ from phenostream.stream.folder import is_disk_trouble, named_disk
 from phenostream.stream.steps import window_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from threading import Event
 
@@ -73,7 +74,7 @@ class Fetcher:
                         window_of(plane, capture)
                 if self._labels:
                     self._labels(formats.attach(field, capture), capture)
-                digest = capture.seal()
+                digest = capture.seal().digest
             lease.shrink()
             return Bundle(folder, lease, digest, time.perf_counter() - start)
         except BaseException as error:
@@ -82,7 +83,7 @@ class Fetcher:
             self._raise(error, field)
             raise
 
-    def _grant(self, lease: Lease):  # noqa: ANN202
+    def _grant(self, lease: Lease) -> Callable[[int], None]:
         def grant(size: int) -> None:
             if self._stop.is_set():
                 raise CancelledFetchError

@@ -129,7 +129,7 @@ class Ledger:
         row = self._db.execute("SELECT value FROM meta WHERE name=?", (name,)).fetchone()
         return str(row[0]) if row else default
 
-    def set(self, **pairs: str) -> None:
+    def put(self, **pairs: str) -> None:
         """Set values of the `meta` table, within the caller's transaction where there is one."""
         with _named(self.path):
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES(?,?)", pairs.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,7 @@ class Task:
     field: values.Field
     bundle: str
     steps: str
-    fits: Mapping[str, str] = field(default_factory=dict)
+    fits: Mapping[str, str]
     memory: int = 0
 
 

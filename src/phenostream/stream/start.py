@@ -80,7 +80,7 @@ def run(
             journal.close()
 
 
-def default_folder(recipe: object) -> Path:
+def default_folder(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
     """Where a run goes when nobody says."""
     return Path(f"{Path(recipe).stem}-run" if isinstance(recipe, str | Path) else "phenostream-run")
 
@@ -149,7 +149,7 @@ def _enrol(plan: Plan, recipe: Recipe, folder: Path, ledger: Ledger, retry: tupl
     if retry:
         ledger.retry(retry)
     with ledger.transaction():
-        ledger.set(
+        ledger.put(
             recipe_hash=recipe.digest(),
             disk_budget=str(int(recipe.stream.disk_budget)),
             inputs=str(len(plan.units)),
@@ -166,7 +166,7 @@ def _row(unit: Unit) -> tuple[Any, ...]:
 def _remember(ledger: Ledger, store: Store, seconds: float, peak: int) -> None:
     traffic = getattr(store, "traffic", None)
     with ledger.transaction():
-        ledger.set(
+        ledger.put(
             last_seconds=f"{seconds:.3f}",
             seconds=f"{float(ledger.get('seconds', '0')) + seconds:.3f}",
             peak_disk=str(max(peak, int(ledger.get("peak_disk", "0")))),

@@ -6,6 +6,7 @@ import json
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from phenostream.stream.folder import holder, size_of
@@ -79,7 +80,7 @@ def status(folder: str | Path) -> Status:
             waiting, rows, reasons,
             size_of(path / "spool"), int(ledger.get("disk_budget", "0")), int(ledger.get("peak_disk", "0")),
             int(ledger.get("bytes_moved", "0")), rate, 3600 * waiting / rate if rate and waiting else None,
-            holder(path), _stages(ledger),
+            holder(path), mean_seconds(ledger),
         )  # fmt: skip
     finally:
         ledger.close()
@@ -90,9 +91,10 @@ def failures(folder: str | Path, limit: int | None = None) -> list[Failure]:
     ledger = Ledger(Path(folder))
     try:
         return [
-            Failure(*(value if value is not None else "" for value in row))
+            Failure(*row)
             for row in ledger.query(
-                "SELECT error_id, state, plate, well, site, time + 1, step, reason, message, remedy FROM units"
+                "SELECT error_id, state, plate, well, site, time + 1, coalesce(step, ''), reason, message,"
+                " coalesce(remedy, '') FROM units"
                 " WHERE state IN ('rejected','failed') ORDER BY position LIMIT ?",
                 (-1 if limit is None else limit,),
             )
@@ -109,14 +111,15 @@ def _rate(ledger: Ledger, latest: int = 200) -> float:
             "SELECT finished FROM units WHERE finished IS NOT NULL ORDER BY finished DESC LIMIT ?", (latest,)
         )
     ]
-    gaps = [later - earlier for later, earlier in zip(times, times[1:], strict=False) if 0 <= later - earlier < 600]
+    gaps = [later - earlier for later, earlier in pairwise(times) if 0 <= later - earlier < 600]
     worked = sum(gaps)
     if not worked or time.time() < times[-1]:
         return 0.0
     return 3600 * len(gaps) / worked
 
 
-def _stages(ledger: Ledger, latest: int = 200) -> dict[str, float]:
+def mean_seconds(ledger: Ledger, latest: int = 200) -> dict[str, float]:
+    """Mean seconds a unit by stage, over the latest ones."""
     totals: dict[str, list[float]] = defaultdict(list)
     rows = ledger.query(
         "SELECT seconds FROM units WHERE state='done' AND finished IS NOT NULL ORDER BY finished DESC LIMIT ?",

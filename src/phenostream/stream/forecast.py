@@ -1,0 +1,122 @@
+"""What a run would do, told before a pixel moves."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from phenostream import formats
+from phenostream.errors import PhenostreamError
+from phenostream.stream.ledger import Ledger
+from phenostream.stream.plan import Plan, Unit, make_plan
+from phenostream.stream.recipe import Recipe
+from phenostream.stream.start import default_folder, store_of
+from phenostream.stream.overview import mean_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from phenostream.values import Store
+
+_LOOKED_AT = 3
+_UNKNOWN_FIELD = 2_800_000
+# Seconds of one core for a megapixel of one channel through correct, segment, measure and write; benchmarks/stream.py.
+_SECONDS_A_MEGAPIXEL = 2.0
+_PART_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What would be done; each guess says what it rests on.
+
+    Attributes:
+        bytes_to_move: pixels and metadata of the units to do, and of samples that are not units.
+        peak_disk: what downloads, scratch and parts in progress can take at most: the budget, or all there is.
+        seconds: of wall time, once bytes come as fast as they are used.
+    """
+
+    units: int
+    waiting: int
+    plates: int
+    unresolved: int
+    unresolved_example: str
+    bytes_to_move: int
+    bytes_basis: str
+    peak_disk: int
+    part_bytes: int
+    seconds: float
+    seconds_basis: str
+    workers: int
+
+
+def estimate(
+    recipe: Recipe | Mapping[str, Any] | str | Path,
+    out: str | Path | None = None,
+    *,
+    overrides: Iterable[str] = (),
+) -> Estimate:
+    """Plan `recipe` and say what running it into `out` would take; reads tables and metadata, never pixels."""
+    resolved = Recipe.load(recipe, overrides)
+    store = store_of(resolved)
+    plan = make_plan(resolved, store)
+    folder = Path(out) if out is not None else default_folder(recipe)
+    waiting, known_seconds = _left(folder, plan)
+    unresolved = [unit for unit in plan.units if unit.problem]
+    to_do = [unit for unit in plan.units if unit.key in waiting and not unit.problem]
+    each, basis = _bytes_each(to_do, store)
+    transfers = len(to_do) + _extra_samples(plan, to_do)
+    workers = resolved.stream.workers or os.cpu_count() or 1
+    seconds_each = known_seconds or each * _SECONDS_A_MEGAPIXEL / 1e6
+    return Estimate(
+        units=len(plan.units),
+        waiting=len(waiting),
+        plates=len({unit.plate for unit in plan.units}),
+        unresolved=len(unresolved),
+        unresolved_example=unresolved[0].problem if unresolved else "",
+        bytes_to_move=each * transfers,
+        bytes_basis=basis,
+        peak_disk=min(int(resolved.stream.disk_budget), 2 * each * max(1, transfers)),
+        part_bytes=int(_PART_SHARE * each * len(to_do)),
+        seconds=seconds_each * len(to_do) / workers,
+        seconds_basis="as measured in this run so far"
+        if known_seconds
+        else "from published benchmarks of this version",
+        workers=workers,
+    )
+
+
+def _left(folder: Path, plan: Plan) -> tuple[set[str], float]:
+    """Keys still to do in a folder that may hold a run already, and its seconds of compute a unit."""
+    every = {unit.key for unit in plan.units}
+    if not (folder / "ledger.db").is_file():
+        return every, 0.0
+    ledger = Ledger(folder)
+    try:
+        finished = {row[0] for row in ledger.query("SELECT key FROM units WHERE state IN ('done','rejected')")}
+        stages = mean_seconds(ledger)
+    finally:
+        ledger.close()
+    return every - finished, sum(seconds for stage, seconds in stages.items() if stage != "fetch")
+
+
+def _bytes_each(units: list[Unit], store: Store) -> tuple[int, str]:
+    """Bytes of one unit: the mean of the first few whose archive tells them."""
+    told: list[int] = []
+    for unit in islice(units, _LOOKED_AT):
+        try:
+            told.append(sum(formats.cost(store, plane) for plane in unit.field.planes))
+        except PhenostreamError:
+            continue
+    if not told:
+        return _UNKNOWN_FIELD, "a guess: the archive did not tell"
+    return sum(told) // len(told), f"as {len(told)} of the fields tell"
+
+
+def _extra_samples(plan: Plan, to_do: list[Unit]) -> int:
+    """Sampled fields that are not units to do: they are fetched for the illumination fit alone."""
+    plates = {unit.plate for unit in to_do}
+    wanted = {unit.field.id for unit in to_do}
+    return sum(one.id not in wanted for plate in plates for one in plan.samples.get(plate, ()))

@@ -1,0 +1,81 @@
+"""The ledger: transactions, states, versions."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from phenostream.errors import LedgerError, NotFoundError
+from phenostream.stream.ledger import Ledger, Outcome, Part
+
+
+def _enrolled(folder: Path, keys: str = "abc") -> Ledger:
+    ledger = Ledger(folder, create=True)
+    ledger.enrol((key, position, "s", "P1", f"A{position}", "1", 0, 0, "{}") for position, key in enumerate(keys))
+    return ledger
+
+
+def test_a_unit_is_done_only_with_its_part(tmp_path: Path) -> None:
+    ledger = _enrolled(tmp_path)
+    part = Part("parts/aa/x.parquet", "x", 10, 3)
+    ledger.record([Outcome("a", "done", part, qc={"n_objects": 3.0}), Outcome("b", "rejected", reason="damaged")])
+    assert ledger.counts() == {"done": 1, "rejected": 1, "waiting": 1}
+    assert ledger.waiting() == {"c"}
+    assert ledger.named_files() == {"parts/aa/x.parquet"}
+    assert ledger.query("SELECT error_id, reason FROM units WHERE state='rejected'") == [("b", "damaged")]
+    ledger.close()
+
+
+def test_an_error_inside_a_batch_makes_nothing_of_it_visible(tmp_path: Path) -> None:
+    ledger = _enrolled(tmp_path)
+    good = Outcome("a", "done", Part("parts/a", "a", 1, 1))
+    with pytest.raises(LedgerError):
+        ledger.record([good, Outcome("b", "nonsense")])
+    assert ledger.waiting() == {"a", "b", "c"}
+    assert ledger.named_files() == set()
+    ledger.close()
+
+
+def test_planning_again_keeps_what_is_done_and_tells_what_is_gone(tmp_path: Path) -> None:
+    ledger = _enrolled(tmp_path)
+    ledger.record([Outcome("a", "done", Part("parts/a", "a", 1, 1))])
+    ledger.enrol([("a", 0, "s", "P1", "A0", "1", 0, 0, "{}"), ("d", 1, "s", "P1", "A9", "1", 0, 0, "{}")])
+    assert ledger.unplanned() == 2
+    assert ledger.waiting() == {"b", "c", "d"}
+    ledger.close()
+
+
+def test_failed_units_come_again(tmp_path: Path) -> None:
+    ledger = _enrolled(tmp_path)
+    ledger.record([Outcome("a", "failed", reason="unreachable"), Outcome("b", "rejected", reason="damaged")])
+    ledger.retry(("failed",))
+    assert ledger.waiting() == {"a", "c"}
+    ledger.close()
+
+
+def test_a_newer_ledger_is_refused_with_the_version_wanted(tmp_path: Path) -> None:
+    ledger = _enrolled(tmp_path)
+    ledger.put(schema_version="999", made_by="phenostream 9.9.9")
+    ledger.close()
+    with pytest.raises(LedgerError, match=r"9\.9\.9"):
+        Ledger(tmp_path)
+
+
+def test_no_ledger_and_no_database(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="not a run folder"):
+        Ledger(tmp_path)
+    (tmp_path / "ledger.db").write_bytes(b"this is not a database, although it is long enough" * 40)
+    with pytest.raises(LedgerError, match="not a ledger"):
+        Ledger(tmp_path)
+
+
+def test_commits_are_durable_by_the_documented_settings(tmp_path: Path) -> None:
+    ledger = _enrolled(tmp_path)
+    assert ledger.query("PRAGMA journal_mode") == [("wal",)]
+    assert ledger.query("PRAGMA synchronous") == [(2,)]
+    with sqlite3.connect(tmp_path / "ledger.db") as other:
+        assert other.execute("SELECT count(*) FROM units").fetchone() == (3,)
+    other.close()
+    ledger.close()
