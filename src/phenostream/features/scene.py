@@ -15,7 +15,9 @@ from phenostream.errors import (
     WrongDtypeError,
     WrongShapeError,
 )
+from phenostream.features.distances import to_outside
 from phenostream.features.grouping import boxes, group, present, renumber
+from phenostream.features.hulls import hulls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +49,7 @@ class Scene:
 
     def prepare(self) -> Scene:
         """Compute what families share, so that threads only read it."""
-        _ = self.grouped, self.areas, self.boxes
+        _ = self.grouped, self.places, self.areas, self.boxes
         return self
 
     def image(self, channel: str) -> NDArray[Any]:
@@ -83,9 +85,30 @@ class Scene:
         return self.grouped[1]
 
     @cached_property
+    def places(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Row and column of every object pixel, in the order of `pixels`."""
+        rows, cols = np.divmod(self.pixels, self.labels.shape[1])
+        return rows.astype(np.int32), cols.astype(np.int32)
+
+    @cached_property
     def areas(self) -> NDArray[np.int64]:
         """Pixels of each object."""
         return np.diff(self.offsets)
+
+    @cached_property
+    def depth(self) -> NDArray[np.float64]:
+        """Distance of every object pixel to the nearest pixel that is not of its object; the image border is no edge."""
+        return np.sqrt(to_outside(*self.places, self.offsets, self.boxes, self.labels.shape, False).astype(np.float64))
+
+    @cached_property
+    def thickness(self) -> NDArray[np.float64]:
+        """The same with everything beyond the image as outside."""
+        return np.sqrt(to_outside(*self.places, self.offsets, self.boxes, self.labels.shape, True).astype(np.float64))
+
+    @cached_property
+    def hulls(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Convex hull vertices (row, column) of all objects, and the n + 1 borders between objects."""
+        return hulls(*self.places, self.offsets, self.boxes)
 
     @cached_property
     def boxes(self) -> NDArray[np.int64]:

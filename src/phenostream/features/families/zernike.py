@@ -1,18 +1,24 @@
-"""Zernike moments of the shape: how an object fills its smallest enclosing circle."""
+"""Zernike moments of the shape: how an object fills its smallest enclosing circle.
+
+Boland, Markey, Murphy (1998), Automated recognition of patterns characteristic of subcellular structures in fluorescence
+microscopy images, Cytometry 33(3), 366-375. The magnitude is divided by the area of the circle.
+"""
 
 from __future__ import annotations
 
+from math import factorial
 from typing import TYPE_CHECKING
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from phenostream.features.library import measured
+from phenostream.features.compiled import kernel
+from phenostream.features.hulls import circle
 from phenostream.values import Column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from phenostream.features.scene import Scene
@@ -28,16 +34,83 @@ class Settings(BaseModel):
     degree: int = Field(9, ge=0, le=20, description="Largest degree n of the polynomials; CellProfiler uses 9.")
 
 
-def _orders(settings: Settings) -> list[tuple[int, int]]:
-    return [(n, m) for n in range(settings.degree + 1) for m in range(n % 2, n + 1, 2)]
+def orders(degree: int) -> list[tuple[int, int]]:
+    """All (n, m) with n <= degree, m <= n and n - m even, in CellProfiler's order."""
+    return [(n, m) for n in range(degree + 1) for m in range(n % 2, n + 1, 2)]
 
 
 def columns(settings: Settings, channels: Sequence[str]) -> list[Column]:  # noqa: ARG001
     """``AreaShape_Zernike_n_m`` for n up to the degree, m <= n, n - m even."""
-    return [Column(f"AreaShape_Zernike_{n}_{m}", family="AreaShape", unit="1") for n, m in _orders(settings)]
+    return [Column(f"AreaShape_Zernike_{n}_{m}", family="AreaShape", unit="1") for n, m in orders(settings.degree)]
 
 
 def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
-    """The magnitudes (n, orders)."""
-    wanted = [f"Zernike_{n}_{m}" for n, m in _orders(settings)]
-    return measured(scene, "zernike", wanted, zernike_numbers=settings.degree)
+    """The magnitudes (n, orders); NaN for a single pixel, whose circle has no radius."""
+    real, imaginary, radii = moments(scene, None, settings.degree)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sqrt(real**2 + imaginary**2) / (np.pi * radii * radii)[:, None]
+
+
+def moments(
+    scene: Scene, weights: NDArray[np.float64] | None, degree: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Sums over each object's pixels of ``weight * V_nm``, real and imaginary (n, orders), and the circles' radii (n,).
+
+    The polynomials are of the pixel's place relative to the smallest enclosing circle, ``z = y + ix``; pixels that
+    rounding puts outside of the circle do not count, as in CellProfiler.
+    """
+    circles = _circles(*scene.hulls)
+    shares = np.ones(0) if weights is None else weights
+    index, radial = np.array(orders(degree), np.int64), _radial(degree)
+    real, imaginary = _sums(*scene.places, scene.offsets, circles, shares, index, radial)
+    return real, imaginary, circles[:, 2]
+
+
+def _radial(degree: int) -> NDArray[np.float64]:
+    """Coefficients of R_nm in r**(n-m), r**(n-m-2) ... 1, one row for each of `orders`; the factor r**m is in z**m."""
+    table = np.zeros((len(orders(degree)), degree // 2 + 1))
+    for row, (n, m) in enumerate(orders(degree)):
+        for k in range((n - m) // 2 + 1):
+            under = factorial(k) * factorial((n + m) // 2 - k) * factorial((n - m) // 2 - k)
+            table[row, k] = (-1) ** k * (factorial(n - k) // under)
+    return table
+
+
+@kernel
+def _circles(points: NDArray[np.int64], borders: NDArray[np.int64]) -> NDArray[np.float64]:
+    out = np.empty((borders.size - 1, 3))
+    for i in range(out.shape[0]):
+        out[i, 0], out[i, 1], out[i, 2] = circle(points[borders[i] : borders[i + 1]])
+    return out
+
+
+@kernel
+def _sums(
+    rows: NDArray[np.int32],
+    cols: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    circles: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    index: NDArray[np.int64],
+    radial: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    n, count = offsets.size - 1, index.shape[0]
+    real, imaginary = np.zeros((n, count)), np.zeros((n, count))
+    a, b = np.ones(index[-1, 0] + 1), np.zeros(index[-1, 0] + 1)
+    for i in range(n):
+        row, col, radius = circles[i]
+        for k in range(offsets[i], offsets[i + 1]):
+            y, x = (rows[k] - row) / radius, (cols[k] - col) / radius
+            square = x * x + y * y
+            if square > 1:
+                continue
+            for m in range(1, a.size):
+                a[m], b[m] = a[m - 1] * y - b[m - 1] * x, a[m - 1] * x + b[m - 1] * y
+            weight = weights[k] if weights.size > 0 else 1.0
+            for c in range(count):
+                value = radial[c, 0]
+                for j in range(1, (index[c, 0] - index[c, 1]) // 2 + 1):
+                    value = value * square + radial[c, j]
+                real[i, c] += value * weight * a[index[c, 1]]
+                imaginary[i, c] += value * weight * b[index[c, 1]]
+    return real, imaginary
