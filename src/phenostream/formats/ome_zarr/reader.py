@@ -153,7 +153,7 @@ def _image_fields(
 
 
 def _channels(scales: Multiscale, length: int) -> tuple[Channel, ...]:
-    """omero labels where there is one for each channel; ``DNA`` for a single one, else numbers from 0."""
+    """Omero labels where there is one for each channel; ``DNA`` for a single one, else numbers from 0."""
     numbered = ("DNA",) if length == 1 else tuple(f"Channel{number}" for number in range(length))
     names = scales.channels if len(scales.channels) == length else numbered
     return tuple(Channel(name) for name in names)
@@ -170,7 +170,7 @@ def _array(store: Store, image: _Image) -> arrays.Array:
 
 def _sizes(scales: Multiscale, array: arrays.Array) -> dict[str, int]:
     """Length of each of the five axes; 1 where the image has no such axis."""
-    return {axis: 1 for axis in metadata.AXES} | dict(zip(scales.axes, array.shape, strict=True))
+    return dict.fromkeys(metadata.AXES, 1) | dict(zip(scales.axes, array.shape, strict=True))
 
 
 def _select(store: Store, plane: Plane) -> tuple[arrays.Array, tuple[int | slice, ...]]:

@@ -71,7 +71,7 @@ def write_plate(
     images: Iterable[WellImage],
     *,
     name: str = "plate",
-    layout: Layout = Layout(),  # noqa: B008
+    layout: Layout = Layout(),
 ) -> None:
     """Write a plate; images are taken one at a time, so they may come from a generator.
 
@@ -107,7 +107,7 @@ def write_image(
     *,
     labels: Mapping[str, NDArray[Any]] = MappingProxyType({}),
     name: str = "image",
-    layout: Layout = Layout(),  # noqa: B008
+    layout: Layout = Layout(),
 ) -> None:
     """Write one image and its label images.
 
