@@ -47,7 +47,7 @@ class Visit:
 
 @dataclass(slots=True)
 class Answer:
-    """What goes back: status, headers, and the body as it is sent. A body that raises ConnectionError breaks the line."""
+    """What goes back: status, headers, and the body as it is sent; a body that raises ConnectionError breaks the line."""
 
     status: int
     headers: dict[str, str]
@@ -135,7 +135,7 @@ class RangeServer:
     def serve(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer the request that `handler` has parsed."""
         key = unquote(urlsplit(handler.path).path).lstrip("/")
-        answer = self.answer(handler.command, key, handler.headers)
+        answer = self.answer(handler.command, key, dict(handler.headers))
         length = int(answer.headers.get("Content-Length", "0")) if handler.command == "GET" else 0
         visit = Visit(handler.command, key, handler.headers.get("Range", ""), answer.status, length)
         with self._lock:

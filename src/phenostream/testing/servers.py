@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import socket
 import struct
@@ -19,6 +18,7 @@ from phenostream.errors import MissingExtraError
 from phenostream.synthetic.serve import Answer, RangeServer
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping, Sequence
     from http.server import BaseHTTPRequestHandler
 
@@ -203,7 +203,7 @@ class S3Server:
     @property
     def client(self) -> Any:
         """A boto3 client of the service, to put and change objects."""
-        import boto3  # noqa: PLC0415
+        import boto3  # type: ignore[import-untyped]  # noqa: PLC0415
 
         return boto3.client(
             "s3",

@@ -86,7 +86,7 @@ class Transport:
             options["if_match"] = version
         try:
             with self._told(key):
-                found = obstore.get(self._store, self._path(key), options=options or None)
+                found = obstore.get(self._store, self._path(key), options=options or None)  # type: ignore[arg-type]  (built key by key)
         except BrokenTransferError as error:
             # The library words a range behind the end in several ways: the size decides.
             if not _BEHIND.search(str(error)) or (told := self._head(key, start)).total is None or start < told.total:
@@ -119,18 +119,17 @@ class Transport:
             raise self._named(error, f"{self._base}/{key}") from error
 
     def _named(self, error: Exception, url: str) -> PhenostreamError:
-        told = " ".join(str(error).split("\n\nDebug source:")[0].split())[:400]
-        if isinstance(error, AbsentError | FileNotFoundError):
+        closed = isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError)
+        if isinstance(error, AbsentError | FileNotFoundError) or (closed and self._hides_missing):
             return NotFoundError(f"{url} does not exist", remedy="check bucket, prefix and endpoint")
-        if isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError):
-            if self._hides_missing:
-                return NotFoundError(f"{url} does not exist, or is not for you", remedy="check bucket and prefix")
+        if closed:
             return ForbiddenError(
                 f"{url} was refused",
                 remedy="check credentials and anonymous, or hides_missing for a bucket that may not be listed",
             )
         if isinstance(error, PreconditionError):
             return UnsettledError(f"{url} changed while it was being read", remedy="try again when it has settled")
+        told = " ".join(str(error).split("\n\nDebug source:")[0].split())[:400]
         if _THROTTLED.search(told):
             return ThrottledError(f"{url}: the service asks for patience: {told}", remedy="lower connections or rate")
         if _UNREACHED.search(str(error)):  # named only in the library's second part

@@ -1,0 +1,101 @@
+"""Annotation tables: what a CSV says of plates, wells and sites."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from phenostream.errors import DamagedError, RecipeError
+from phenostream.sources.wells import normal, well_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+# The names that tables use for the same thing, lower case, without the prefix "metadata_".
+_NAMES = {
+    "plate": ("plate", "plate_id", "plate_name", "image_metadata_plate", "assay_plate_barcode"),
+    "well": ("well", "well_position", "well_name", "image_metadata_well"),
+    "row": ("row", "well_row"),
+    "column": ("column", "col", "well_column", "well_col"),
+    "site": ("site", "field", "fov"),
+    "experiment": ("experiment",),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """Rows of a table by what they are about.
+
+    Attributes:
+        by: which parts of an identity the rows are about (``plate``, ``well``, ``site``, ``experiment``), in order.
+        rows: the other columns of each row.
+    """
+
+    by: tuple[str, ...]
+    rows: Mapping[tuple[str, ...], Mapping[str, str]]
+
+    def of(self, parts: Mapping[str, str]) -> Mapping[str, str]:
+        """What is said of the image with these `parts`; empty where nothing is."""
+        return self.rows.get(tuple(_plain(parts.get(name, "")) for name in self.by), {})
+
+
+def parse(data: bytes, name: str, parts: Iterable[str]) -> Annotations:
+    """The table `data` (CSV or TSV by `name`, gzip by content), joined on those of `parts` that it has columns for.
+
+    Raises DamagedError where it is not text with a header, RecipeError where it has no column to join on or says two
+    different things of one image.
+    """
+    rows = _rows(data, name)
+    columns = {key: column for key in _NAMES if (column := _column(rows[0], key))}
+    split = "well" not in columns and {"row", "column"} <= columns.keys()
+    known = (columns.keys() | {"well"} if split else columns.keys()) & {*parts}
+    by = tuple(key for key in ("experiment", "plate", "well", "site") if key in known)
+    if not by:
+        raise RecipeError(f"{name} has no column to join on", remedy="it needs plate, well, or row and column")
+    used = {columns[key] for key in (*by, *(("row", "column") if split else ())) if key in columns}
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in rows:
+        place = tuple(_plain(_value(row, columns, key)) for key in by)
+        told = {key: value for key, value in row.items() if key not in used and value}
+        if found.setdefault(place, told) != told:
+            raise RecipeError(
+                f"{name} says two things of {' '.join(place)}", remedy=f"rows must differ in {', '.join(by)}"
+            )
+    return Annotations(by, found)
+
+
+def _rows(data: bytes, name: str) -> list[dict[str, str]]:
+    try:
+        plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        text = io.StringIO(plain.decode("utf-8-sig"), newline="")
+        separator = "\t" if name.removesuffix(".gz").endswith((".tsv", ".txt")) else ","
+        rows = [
+            {str(key): value or "" for key, value in row.items() if key}
+            for row in csv.DictReader(text, delimiter=separator)
+        ]
+    except (UnicodeDecodeError, csv.Error, OSError, EOFError) as error:
+        raise DamagedError(f"{name} is not a table of text: {error}", remedy="save it as CSV in UTF-8") from error
+    if not rows:
+        raise DamagedError(f"{name} has no rows", remedy="it needs a header and at least one row")
+    return rows
+
+
+def _column(row: Mapping[str, str], key: str) -> str:
+    for column in row:
+        if column.strip().lower().replace(" ", "_").removeprefix("metadata_") in _NAMES[key]:
+            return column
+    return ""
+
+
+def _value(row: Mapping[str, str], columns: Mapping[str, str], key: str) -> str:
+    if key != "well":
+        return row[columns[key]]
+    return normal(row[columns["well"]]) if "well" in columns else well_name(row[columns["row"]], row[columns["column"]])
+
+
+def _plain(value: str) -> str:
+    """`value` as it is compared: numbers without leading zeros."""
+    return str(int(value)) if value.isdecimal() else value
