@@ -6,16 +6,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from phenostream.profiles.compile import rows
+    from phenostream.profiles.by_well import wells
+    from phenostream.profiles.compile import field_json, rows
+    from phenostream.profiles.exporting import export, export_formats
     from phenostream.profiles.manifest import LEDGER_VERSION, Manifest, PartEntry, Unit
     from phenostream.profiles.parts import part_bytes, part_metadata, part_schema, read_part
     from phenostream.profiles.read import iter_profiles, profiles_schema, read_profiles
 
 __all__ = [
     "LEDGER_VERSION",
+    "VERSION",
     "Manifest",
     "PartEntry",
     "Unit",
+    "export",
+    "export_formats",
+    "field_json",
     "iter_profiles",
     "part_bytes",
     "part_metadata",
@@ -24,11 +30,18 @@ __all__ = [
     "read_part",
     "read_profiles",
     "rows",
+    "wells",
 ]
+
+#: Changes when the same measurements would compile to other rows or other bytes.
+VERSION = 1
 
 # Looked up on first use: Arrow's Parquet reader takes its time to import.
 _MODULES = {
+    "field_json": "compile",
     "rows": "compile",
+    "export": "exporting",
+    "export_formats": "exporting",
     "LEDGER_VERSION": "manifest",
     "Manifest": "manifest",
     "PartEntry": "manifest",
@@ -40,6 +53,7 @@ _MODULES = {
     "iter_profiles": "read",
     "profiles_schema": "read",
     "read_profiles": "read",
+    "wells": "by_well",
 }
 
 

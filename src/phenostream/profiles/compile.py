@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,6 +69,21 @@ def rows(
     return with_columns(whole, [*told, *places, *(column for column in described if column.name in measured)])
 
 
+def field_json(field: Field) -> bytes:
+    """Identity, channels and shape (C, Y, X) of a field as JSON: what stands beside the rows of its part.
+
+    Reads the pixels where some are attached, for their shape alone.
+    """
+    told = {
+        **asdict(field.id),
+        "channels": [asdict(channel) for channel in field.channels],
+        "pixel_size": field.pixel_size,
+        "annotation": dict(field.annotation),
+        "shape": list(field.read().shape) if field.pixels else None,
+    }
+    return json.dumps(told, sort_keys=True, ensure_ascii=False).encode()
+
+
 def _check(numbers: NDArray[Any], table: pa.Table, outlines: Sequence[NDArray[Any]] | None) -> None:
     if OBJECT_NUMBER not in table.column_names:
         raise WrongShapeError(f"measurements without a column {OBJECT_NUMBER}")
@@ -80,7 +97,7 @@ def _check(numbers: NDArray[Any], table: pa.Table, outlines: Sequence[NDArray[An
         raise WrongShapeError(f"{len(outlines)} outlines for {len(numbers)} objects")
 
 
-def _constants(field: Field, annotations: Mapping[str, str], count: int) -> dict[str, pa.Array]:
+def _constants(field: Field, annotations: Mapping[str, str], count: int) -> dict[str, Any]:
     own = field.id
     values: dict[str, Any] = dict(
         zip(IDENTITY, (own.study, own.plate, own.well, own.site, own.time + 1, own.z + 1), strict=True)
@@ -91,15 +108,16 @@ def _constants(field: Field, annotations: Mapping[str, str], count: int) -> dict
     return {f"Metadata_{key}": _repeat(value, count) for key, value in values.items()}
 
 
-def _repeat(value: str | int, count: int) -> pa.Array:
-    return pa.repeat(pa.scalar(value, pa.int32() if isinstance(value, int) else pa.string()), count)
+def _repeat(value: str | int, count: int) -> Any:
+    kind: Any = pa.int32() if isinstance(value, int) else pa.string()
+    return pa.repeat(pa.scalar(value, kind), count)
 
 
 def _centre_names(objects: Objects) -> tuple[str, str]:
     return f"{objects.compartment}_Location_Center_X", f"{objects.compartment}_Location_Center_Y"
 
 
-def _centres(objects: Objects) -> dict[str, pa.Array]:
+def _centres(objects: Objects) -> dict[str, Any]:
     places = rings.centroids(objects.labels)
     x, y = _centre_names(objects)
     return {x: pa.array(places[:, 1], pa.float64()), y: pa.array(places[:, 0], pa.float64())}
@@ -117,7 +135,7 @@ def _refuse_clash(parts: Mapping[str, Any], measured: Mapping[str, Any]) -> None
         raise WrongShapeError(f"measurements bring their own column {both[0]}", remedy="rename it")
 
 
-def _lists(compartment: str, outlines: Sequence[NDArray[Any]] | None) -> dict[str, pa.Array]:
+def _lists(compartment: str, outlines: Sequence[NDArray[Any]] | None) -> dict[str, Any]:
     if outlines is None:
         return {}
     points = np.concatenate([np.zeros((0, 2), np.int64), *outlines])

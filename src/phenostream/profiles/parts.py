@@ -55,7 +55,7 @@ def part_bytes(table: pa.Table, *, metadata: Mapping[str, bytes] | None = None) 
     with pq.ParquetWriter(sink, table.schema.remove_metadata(), **writer_options(table.schema)) as writer:
         writer.write_table(table.replace_schema_metadata(None), row_group_size=max(table.num_rows, 1))
         told = {key.encode(): _text(value) for key, value in (metadata or {}).items()}
-        writer.add_key_value_metadata(dict(sorted({**told, _VERSION_KEY: str(PART_VERSION).encode()}.items())))
+        writer.add_key_value_metadata(_in_order({**told, _VERSION_KEY: str(PART_VERSION).encode()}))
     return sink.getvalue()
 
 
@@ -131,7 +131,7 @@ def part_metadata(path: str | Path) -> dict[str, bytes]:
 def part_schema(path: str | Path) -> pa.Schema:
     """Columns and roles of the part at `path`. Errors as :func:`read_part`."""
     try:
-        source = pa.OSFile(str(path))
+        source = pa.OSFile(str(path), "rb")
     except OSError as error:
         raise _unreadable(Path(path), error) from error
     with source, opened(source, path) as file:
@@ -178,7 +178,7 @@ def opened(source: Any, path: str | Path) -> Iterator[Checked]:
         yield Checked(schema, metadata, file.num_row_groups, file, path)
 
 
-def _unpacked(field: pa.Field) -> pa.Field:
+def _unpacked(field: pa.Field[Any]) -> pa.Field[Any]:
     return field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
 
 
@@ -256,15 +256,19 @@ def _dictionaries(metadata: pq.FileMetaData) -> list[str]:
     return sorted(names)
 
 
-def _check_expanded(column: pa.ChunkedArray, name: str, path: str | Path) -> None:
+def _check_expanded(column: Any, name: str, path: str | Path) -> None:
     total = 0
     for chunk in column.chunks:
-        lengths = pc.binary_length(chunk.dictionary)
+        lengths: Any = pc.binary_length(chunk.dictionary)
         total += pc.sum(lengths.take(chunk.indices)).as_py() or 0
     if total > MAX_DECODED_BYTES:
         raise HostileError(
             f"{path}: column {name!r} repeats a few values into {total} bytes", remedy="do not open it: no run wrote it"
         )
+
+
+def _in_order(told: dict[bytes, bytes]) -> Any:
+    return {key: told[key] for key in sorted(told)}
 
 
 def _text(value: bytes) -> bytes:

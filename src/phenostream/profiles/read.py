@@ -102,7 +102,7 @@ class _File:
         return union([part_schema(self.path)])
 
     def tables(self, names: Sequence[str]) -> Iterator[pa.Table]:
-        with pa.OSFile(str(self.path)) as source, opened(source, self.path) as file:
+        with pa.OSFile(str(self.path), "rb") as source, opened(source, self.path) as file:
             for place in range(file.groups):
                 yield file.group(place, names)
 

@@ -20,7 +20,7 @@ IDENTITY = ("Study", "Plate", "Well", "Site", "Frame", "Z")
 VIEWS: tuple[View, ...] = ("all", "features", "model")
 
 
-def is_outline(field: pa.Field) -> bool:
+def is_outline(field: pa.Field[Any]) -> bool:
     """Whether a column holds lists: one coordinate a point of an outline."""
     return bool(pa.types.is_list(field.type))
 

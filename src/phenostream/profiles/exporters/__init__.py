@@ -1,0 +1,1 @@
+"""Export formats, one module each: ``Settings`` and ``write(run, out, settings)``."""
