@@ -79,3 +79,14 @@ def test_commits_are_durable_by_the_documented_settings(tmp_path: Path) -> None:
         assert other.execute("SELECT count(*) FROM units").fetchone() == (3,)
     other.close()
     ledger.close()
+
+
+def test_a_replaced_field_supersedes_its_old_unit_and_part(tmp_path: Path) -> None:
+    ledger = _enrolled(tmp_path)
+    ledger.record([Outcome("a", "done", Part("parts/a", "a", 1, 1))])
+    rows = [(key, place, "s", "P1", f"A{place}", "1", 0, 0, "{}") for place, key in enumerate(["a2", "b", "c"])]
+    assert ledger.enrol(rows) == 1
+    assert ledger.unplanned() == 0
+    assert ledger.waiting() == {"a2", "b", "c"}
+    assert ledger.named_files() == set()
+    ledger.close()
