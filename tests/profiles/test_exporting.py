@@ -227,7 +227,7 @@ def test_a_full_disk_leaves_what_was_there(run, tmp_path, monkeypatch, format_):
 def test_a_broken_part_stops_the_export_without_a_file(run, tmp_path):
     part = next((run.path / "parts").rglob("*.parquet"))
     part.write_bytes(part.read_bytes()[:-10])
-    with pytest.raises(ValueError, match="damaged|sha256"):
+    with pytest.raises(ValueError, match="is damaged"):
         export(run.path, "parquet", tmp_path / "cells.parquet")
     assert not (tmp_path / "cells.parquet").exists()
 

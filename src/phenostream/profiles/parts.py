@@ -154,14 +154,16 @@ class Checked:
     _file: pq.ParquetFile
     _path: str | Path
 
-    def group(self, place: int, names: Sequence[str]) -> pa.Table:
+    def group(self, number: int, names: Sequence[str]) -> pa.Table:
         """The columns `names` of one row group; dictionaries are expanded only after their size is known."""
         with _named(self._path):
-            table = self._file.read_row_group(place, columns=list(names), use_threads=False).select(list(names))
-            for field in table.schema:
+            table = self._file.read_row_group(number, columns=list(names), use_threads=False).select(list(names))
+            for place, field in enumerate(table.schema):
                 if pa.types.is_dictionary(field.type):
-                    _check_expanded(table.column(field.name), field.name, self._path)
-            return table.cast(pa.schema([self.schema.field(name) for name in names]))
+                    packed = table.column(place)
+                    _check_expanded(packed, field.name, self._path)
+                    table = table.set_column(place, self.schema.field(field.name), packed.cast(field.type.value_type))
+            return table.replace_schema_metadata(None)
 
 
 @contextmanager
@@ -174,7 +176,9 @@ def opened(source: Any, path: str | Path) -> Iterator[Checked]:
         _check_claims(file.metadata, path)
         schema = pa.schema([_unpacked(field) for field in file.schema_arrow])
         if packed := _dictionaries(file.metadata):
-            file = pq.ParquetFile(source, page_checksum_verification=True, read_dictionary=packed)
+            file = pq.ParquetFile(
+                source, metadata=file.metadata, page_checksum_verification=True, read_dictionary=packed
+            )
         yield Checked(schema, metadata, file.num_row_groups, file, path)
 
 

@@ -76,11 +76,11 @@ def _is_obs(field: pa.Field[Any], schema: pa.Schema) -> bool:
 
 
 def _var(features: list[Column]) -> Any:
-    import pandas as pd  # noqa: PLC0415  (anndata brings it)
-
     told = ("compartment", "family", "channel", "unit", "positional")
     columns = {name: [getattr(column, name) for column in features] for name in told}
-    return pd.DataFrame(columns, index=[column.name for column in features])
+    frame = pa.table(columns).to_pandas()
+    frame.index = [column.name for column in features]
+    return frame
 
 
 def _spatial(obs: pa.Table) -> dict[str, Any]:
