@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phenostream.sources.catalogs._idr_tables import opened, refuse
+from phenostream.sources.wells import order, well_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 # idr0013/LT0113_01.ome.zarr,S-BIAD865/011c38fb-c3d0-4d1d-82d8-9147a5060d88,18761
 _FILESET = re.compile(r"(?P<study>idr\d{4})/(?P<plate>[^,]+?)(\.ome)?\.zarr,(?P<accession>[\w-]+)/(?P<uuid>[\w-]+),\d+")
 _SCREEN = re.compile(r"[\w-]+")
-_WELL = re.compile(r"(?P<row>[A-Z]{1,2})0*(?P<column>[1-9]\d{0,2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,37 +77,26 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                 yield row, line
 
 
-def well_name(text: str) -> str:
-    """``A4`` for ``A4``, ``a04`` or ``A004``. Raises ValueError."""
-    row, column = _well(text)
-    return f"{row}{column}"
-
-
-def well_number(name: str, columns: int) -> int:
-    """Number of the well `name`, counted row by row from 1 on a plate of `columns` columns. Raises ValueError."""
-    row, column = _well(name)
+def numbered(well: str, columns: int) -> int:
+    """Number of the well ``A4``, counted row by row from 1 on a plate of `columns` columns. Raises ValueError."""
+    row, column, _ = order(well)
     if column > columns:
-        raise ValueError(name)
-    index = 0
-    for letter in row:
-        index = index * 26 + ord(letter) - ord("A") + 1
-    return (index - 1) * columns + column
+        raise ValueError(well)
+    return (row - 1) * columns + column
 
 
-def numbered_well(number: int, columns: int) -> str:
-    """Name of the well with that number, row by row from 1 on a plate of `columns` columns. Raises ValueError."""
+def named(number: int, columns: int) -> str:
+    """Name of the well with that number, counted likewise. Raises ValueError."""
     if number < 1:
         raise ValueError(number)
     row, column = divmod(number - 1, columns)
-    second, first = divmod(row, 26)
-    letters = (chr(ord("A") + second - 1) if second else "") + chr(ord("A") + first)
-    return f"{letters}{column + 1}"
+    return well_name(str(row + 1), str(column + 1))
 
 
 def zarr_image(well: str, site: int) -> str:
     """Full resolution image of a site (from 1) in a bioformats2raw plate: ``A/4/0/0``."""
-    row, column = _well(well)
-    return f"{row}/{column}/{site - 1}/0"
+    row = well.rstrip("0123456789")
+    return f"{row}/{well.removeprefix(row)}/{site - 1}/0"
 
 
 def cellh5_file(screen: str, number: int) -> str:
@@ -118,10 +107,3 @@ def cellh5_file(screen: str, number: int) -> str:
 def cellh5_position(screen: str, number: int) -> str:
     """The only position inside that movie."""
     return f"sample/0/plate/{screen}/experiment/{number:05d}/position/1"
-
-
-def _well(text: str) -> tuple[str, int]:
-    match = _WELL.fullmatch(text.strip().upper())
-    if match is None:
-        raise ValueError(text)
-    return match["row"], int(match["column"])

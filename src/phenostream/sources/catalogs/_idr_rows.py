@@ -8,8 +8,9 @@ from collections import defaultdict
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
-from phenostream.sources.catalogs._idr_places import numbered_well, well_name, well_number
+from phenostream.sources.catalogs._idr_places import named, numbered
 from phenostream.sources.catalogs._idr_tables import Sheet, header, refuse, sheets
+from phenostream.sources.wells import normal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -82,11 +83,13 @@ def _wells(sheet: Sheet, settings: Settings) -> Iterator[tuple[str, int]]:
     """Name and number of each row's well, from whichever columns there are; two that disagree are refused."""
     columns = settings.plate_columns
     if not sheet.has("Well"):
-        known = sheet.parsed("Well Number", lambda text: _named(int(text), columns), wanted="a well's number, like 4")
+        known = sheet.parsed(
+            "Well Number", lambda text: (named(int(text), columns), int(text)), wanted="a well's number, like 4"
+        )
         return (known[text] for text in sheet.column("Well Number"))
     by_name = sheet.parsed(
         "Well",
-        lambda text: (well_name(text), well_number(text, columns)),
+        lambda text: (normal(text), numbered(normal(text), columns)),
         wanted=f"a well of {columns} columns, like A4",
     )
     if sheet.has("Well Number"):
@@ -105,10 +108,6 @@ def _agreeing(
             what = f"well {text} has number {well[1]}, not {told}"
             refuse(sheet.path, what, row=row, column="Well Number", remedy="set plate_columns to the plate's columns")
         yield well
-
-
-def _named(number: int, columns: int) -> tuple[str, int]:
-    return numbered_well(number, columns), number
 
 
 def _sites(sheet: Sheet) -> Iterator[int]:

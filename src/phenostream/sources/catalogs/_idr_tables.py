@@ -7,7 +7,7 @@ import gzip
 import zipfile
 import zlib
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from typing import IO, TYPE_CHECKING, Any, Literal, NoReturn, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,7 +33,7 @@ class Sheet:
         numbers: their row numbers.
     """
 
-    def __init__(self, path: Path, batch: pa.RecordBatch, numbers: pa.Array) -> None:
+    def __init__(self, path: Path, batch: pa.RecordBatch, numbers: pa.Array[Any]) -> None:
         """Keep the rows and where they came from."""
         self.path, self.batch, self.numbers = path, batch, numbers
 
@@ -46,8 +46,7 @@ class Sheet:
 
     def column(self, name: str) -> list[str]:
         """The values of the column `name`; empty strings where the table has no such column."""
-        values: list[str] = self.batch.column(name).to_pylist() if self.has(name) else [""] * len(self)
-        return values
+        return _texts(self.batch.column(name)) if self.has(name) else [""] * len(self)
 
     def parsed(self, name: str, parse: Callable[[str], Any], *, wanted: str) -> Mapping[str, Any]:
         """What `parse` makes of each distinct value of the column `name` (parsed once each).
@@ -56,7 +55,7 @@ class Sheet:
             RecipeError: `parse` raised ValueError; names file, row and column, and `wanted` says what belongs there.
         """
         found = {}
-        for value in self.batch.column(name).unique().to_pylist():
+        for value in _texts(self.batch.column(name).unique()):
             try:
                 found[value] = parse(value)
             except ValueError:
@@ -72,9 +71,13 @@ class Sheet:
     def where(self, name: str, predicate: Callable[[str], bool]) -> Sheet:
         """The rows whose value in the column `name` satisfies `predicate` (asked once a distinct value)."""
         column = self.batch.column(name)
-        kept = pa.array([value for value in column.unique().to_pylist() if predicate(value)], pa.string())
+        kept = pa.array([value for value in _texts(column.unique()) if predicate(value)], pa.string())
         mask = pc.is_in(column, value_set=kept)
         return Sheet(self.path, self.batch.filter(mask), self.numbers.filter(mask))
+
+
+def _texts(column: pa.Array[Any]) -> list[str]:
+    return cast("list[str]", column.to_pylist())
 
 
 def refuse(path: Path, what: str, *, row: int = 0, column: str = "", remedy: str = "") -> NoReturn:
@@ -136,7 +139,7 @@ def sheets(path: Path, *, required: Sequence[str], optional: Sequence[str]) -> I
 
 
 def _arrow(stream: IO[bytes], separator: str, wanted: Sequence[str], ragged: list[Any]) -> arrow_csv.CSVStreamingReader:
-    def note(row: Any) -> str:
+    def note(row: Any) -> Literal["skip", "error"]:
         ragged.append(row)
         return "error"
 
