@@ -129,9 +129,9 @@ class LocalStore:
     def pull(self, key: str, sink: Sink, start: int = 0, stop: int | None = None) -> Trip:
         """Bring bytes into `sink`, in one try."""
         _span(start, stop)
-        trip = Trip(os.path.join(self.base, key), start, stop, sink)
+        trip = Trip(os.path.join(self.base, checked(key)), start, stop, sink)
         self.traffic.add(requests=1)
-        with self._transport.fetch(checked(key), start=start, stop=stop) as arrival:
+        with self._transport.fetch(key, start=start, stop=stop) as arrival:
             trip.begin(arrival, 0)
             for chunk in arrival.chunks:
                 self.traffic.add(bytes=len(chunk))

@@ -10,7 +10,7 @@ _WELL = re.compile(r"([A-Za-z]{1,2})[ _-]?0*([1-9]\d?)")
 
 
 def well_name(row: str, column: str) -> str:
-    """The name of a well: ``("a", "04")`` and ``("1", "4")`` are ``A4``; after row ``Z`` comes ``AA`` (1536 wells: ``AF``).
+    """The name of a well: ``("a", "04")`` and ``("1", "4")`` are ``A4``; after row ``Z`` comes ``AA``.
 
     Raises RecipeError where it is none.
     """

@@ -47,7 +47,7 @@ class Visit:
 
 @dataclass(slots=True)
 class Answer:
-    """What goes back: status, headers, and the body as it is sent; a body that raises ConnectionError breaks the line."""
+    """What goes back: status, headers, and the body as it is sent. One that raises ConnectionError breaks the line."""
 
     status: int
     headers: dict[str, str]
@@ -57,7 +57,7 @@ class Answer:
 class RangeServer:
     """Serves a folder over HTTP/1.1 on 127.0.0.1: ``with RangeServer(folder) as server: open_store(server.url)``.
 
-    It knows GET, HEAD, keep-alive, single ranges, ``If-Range`` and ETags (the MD5 of the file, as S3 has it), and
+    It knows GET, HEAD, keep-alive, single ranges, ``If-Range``, ``If-Match`` and ETags (the MD5 of the file, as S3 has it), and
     refuses names and links that leave the folder. It is for the demo, tests and benchmarks, not for a network.
 
     Attributes:
@@ -122,6 +122,8 @@ class RangeServer:
             return Answer(HTTPStatus.NOT_FOUND, {"Content-Length": "0"})
         size, tag = path.stat().st_size, etag(path)
         shared = {"ETag": tag, "Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+        if headers.get("If-Match", tag) != tag:
+            return Answer(HTTPStatus.PRECONDITION_FAILED, {"Content-Length": "0"})
         span = _span(headers, size, tag)
         if span is None:
             return Answer(HTTPStatus.OK, shared | {"Content-Length": str(size)}, _body(path, 0, size))
@@ -135,7 +137,7 @@ class RangeServer:
     def serve(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer the request that `handler` has parsed."""
         key = unquote(urlsplit(handler.path).path).lstrip("/")
-        answer = self.answer(handler.command, key, dict(handler.headers))
+        answer = self.answer(handler.command, key, {name.title(): value for name, value in handler.headers.items()})
         length = int(answer.headers.get("Content-Length", "0")) if handler.command == "GET" else 0
         visit = Visit(handler.command, key, handler.headers.get("Range", ""), answer.status, length)
         with self._lock:

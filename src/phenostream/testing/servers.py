@@ -221,14 +221,19 @@ class S3Server:
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._server.start()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request helps nobody
-        client = self.client
         for name, folder in self.buckets.items():
-            client.create_bucket(Bucket=name, ACL=self._acl)
-            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-                key = file.relative_to(folder).as_posix()
-                client.put_object(Bucket=name, Key=key, Body=file.read_bytes(), ACL=self._acl)
-        client.close()
+            self.add(name, folder)
         return self
+
+    def add(self, bucket: str, folder: str | os.PathLike[str]) -> None:
+        """Make `bucket` of the files of `folder`, while the service runs."""
+        self.buckets[bucket] = root = Path(folder)
+        client = self.client
+        client.create_bucket(Bucket=bucket, ACL=self._acl)
+        for file in sorted(path for path in root.rglob("*") if path.is_file()):
+            key = file.relative_to(root).as_posix()
+            client.put_object(Bucket=bucket, Key=key, Body=file.read_bytes(), ACL=self._acl)
+        client.close()
 
     def __exit__(self, *_: object) -> None:
         client = self.client

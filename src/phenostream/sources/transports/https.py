@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import weakref
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -53,6 +54,7 @@ class Transport:
             max_redirects=options.redirects,
             event_hooks={"response": [_refuse_downgrade]},
         )
+        weakref.finalize(self, self._client.close)
 
     @contextmanager
     def fetch(self, key: str, *, start: int = 0, stop: int | None = None, version: str = "") -> Iterator[Arrival]:

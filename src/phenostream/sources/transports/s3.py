@@ -79,14 +79,14 @@ class Transport:
                 yield from (str(one["path"])[cut:] for one in page)
 
     def _get(self, key: str, start: int, stop: int | None, version: str) -> Arrival:
-        options: dict[str, Any] = {}
+        options: Any = {}
         if start or stop is not None:
             options["range"] = {"offset": start} if stop is None else (start, stop)
         if version:
             options["if_match"] = version
         try:
             with self._told(key):
-                found = obstore.get(self._store, self._path(key), options=options or None)  # type: ignore[arg-type]  (built key by key)
+                found = obstore.get(self._store, self._path(key), options=options or None)
         except BrokenTransferError as error:
             # The library words a range behind the end in several ways: the size decides.
             if not _BEHIND.search(str(error)) or (told := self._head(key, start)).total is None or start < told.total:
