@@ -1,8 +1,9 @@
 """Bytes to arrays and back: every reader takes its bytes from a Store, so that local, HTTP and S3 are the same.
 
 A reader is a module of this folder (``formats/png.py`` is what ``format: png`` names) or an entry point of the group
-``phenostream.readers``. It has two functions, ``fields(store, container)`` and ``read(store, plane)``, and may have
-``touch(store, plane)`` (move the same bytes, decode nothing) and ``labels(store, plane, name)`` (the file's own regions).
+``phenostream.readers``. It has two functions, ``fields(store, container)`` and ``read(store, plane)``, and may have two
+more: ``touch(store, plane)`` moves the same bytes and decodes nothing, ``labels(store, plane, name)`` gives the regions
+that the file itself holds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from phenostream.errors import EmptyError, NotFoundError, PhenostreamError, RecipeError, WrongShapeError
+from phenostream.formats import _memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,7 +123,8 @@ def _stack(store: Store, planes: tuple[Plane, ...]) -> NDArray[Any]:
 
     if not planes:
         raise EmptyError("a field without planes has no pixels", remedy="check the catalog that made it")
-    found = [read(store, plane) for plane in planes]
+    with _memory.session():
+        found = [read(store, plane) for plane in planes]
     if len({plane.shape for plane in found}) > 1:
         raise WrongShapeError(f"channels of one field differ in shape: {[plane.shape for plane in found]}")
     return np.stack(found)

@@ -1,8 +1,8 @@
 """HDF5 on a store: only the bytes that are needed, no link out of the file, and no decoder but our own.
 
-HDF5 holds one lock for all files of a process. It therefore never waits for a network here: it sees only bytes that have
-arrived, and where it asks for others, they are fetched (side by side, outside the lock) and the question is asked again.
-Small reads, the metadata, come in aligned blocks; large ones, the raw chunks, in their exact range.
+HDF5 holds one lock for all files of a process. It therefore never waits for a network here: it sees only bytes that
+have arrived, and where it asks for others, they are fetched (side by side, outside the lock) and the question is asked
+again. Small reads, the metadata, come in aligned blocks; large ones, the raw chunks, in their exact range.
 
 Source of the layouts and filters: HDF5 File Format Specification 3.0, The HDF Group.
 """
@@ -71,9 +71,7 @@ class _Arrived:
         numbers = range(start // BLOCK, (start + max(length, 1) - 1) // BLOCK + 1)
         missing = [number for number in numbers if number not in self.blocks]
         if missing:
-            length = BLOCK if self.blocks else HEAD
-            spans = ((number * BLOCK, min(number * BLOCK + length, self.size)) for number in missing)
-            self.wanted_blocks.update(spans)
+            self.wanted_blocks.update((number * BLOCK, min((number + 1) * BLOCK, self.size)) for number in missing)
             raise _NotHereError
         offset = start - numbers[0] * BLOCK
         return b"".join(self.blocks[number] for number in numbers)[offset : offset + length]
@@ -87,9 +85,7 @@ class _Arrived:
 
     def take(self, blobs: dict[tuple[int, int], bytes]) -> None:
         """Keep what was fetched of all that was wanted."""
-        for start, stop in self.wanted_blocks:
-            blob = blobs[start, stop]
-            self.blocks.update({(start + at) // BLOCK: blob[at : at + BLOCK] for at in range(0, stop - start, BLOCK)})
+        self.blocks.update({span[0] // BLOCK: blobs[span] for span in self.wanted_blocks})
         self.ranges.update({span: blobs[span] for span in self.wanted})
         self.wanted.clear()
         self.wanted_blocks.clear()
@@ -248,7 +244,7 @@ def ask(store: Store, key: str, action: Callable[[File], T], *, limits: Limits =
         DamagedError: truncated, or not HDF5.
         PhenostreamError: whatever the action raises.
     """
-    arrived = _memory.recall(store, "hdf5", key, lambda: _Arrived(store.size(key), {}))
+    arrived = _memory.recall(store, "hdf5", key, lambda: _opened(store, key))
     arrived = _Arrived(arrived.size, arrived.blocks)
     while True:
         try:
@@ -260,6 +256,12 @@ def ask(store: Store, key: str, action: Callable[[File], T], *, limits: Limits =
             if not arrived.late:
                 return answer
         arrived.take(_fetch(store, key, sorted(arrived.wanted | arrived.wanted_blocks)))
+
+
+def _opened(store: Store, key: str) -> _Arrived:
+    """The beginning of the file; remote stores know its size from then on, without another question."""
+    head = store.read(key, 0, HEAD)
+    return _Arrived(store.size(key), {at // BLOCK: head[at : at + BLOCK] for at in range(0, len(head), BLOCK)})
 
 
 def _attempt(arrived: _Arrived, key: str, action: Callable[[File], T], limits: Limits) -> T:

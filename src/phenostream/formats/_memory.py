@@ -1,42 +1,37 @@
-"""Metadata that needs to travel once: kept per store, and only for stores that say their blobs never change."""
+"""Metadata that needs to travel once: what `recall` loads inside a `session` is loaded once."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from phenostream.values import Store
 
 T = TypeVar("T")
-_ENTRIES = 4096
-_kept: OrderedDict[tuple[object, str, str], object] = OrderedDict()
-_lock = Lock()
+_session: ContextVar[dict[tuple[int, str, str], Any] | None] = ContextVar("session", default=None)
+
+
+@contextmanager
+def session() -> Iterator[None]:
+    """While one field is read: its channels share metadata. Never longer, for a folder may be rewritten."""
+    token = _session.set({})
+    try:
+        yield
+    finally:
+        _session.reset(token)
 
 
 def recall(store: Store, kind: str, key: str, load: Callable[[], T]) -> T:
-    """`load()`, or what it gave before for this store, `kind` and `key`.
-
-    Remembers only for stores with a true attribute ``immutable`` (a published archive): a local folder may be
-    rewritten between two reads, and re-reading it costs little. Stores that compare equal share what is remembered.
-    The least recently used of 4096 entries goes first.
-    """
-    if not getattr(store, "immutable", False):
+    """`load()`, or what it gave before in this session for this store, `kind` and `key`."""
+    kept = _session.get()
+    if kept is None:
         return load()
-    try:
-        name = (store, kind, key)
-        with _lock:
-            if name in _kept:
-                _kept.move_to_end(name)
-                return _kept[name]  # type: ignore[return-value]
-    except TypeError:
-        return load()
-    value = load()
-    with _lock:
-        _kept[name] = value
-        while len(_kept) > _ENTRIES:
-            _kept.popitem(last=False)
-    return value
+    name = (id(store), kind, key)
+    if name not in kept:
+        kept[name] = load()
+    found: T = kept[name]
+    return found

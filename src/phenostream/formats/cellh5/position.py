@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ from phenostream.formats._places import check_index, numbered_well, well_name
 from phenostream.formats.limits import DEFAULT, LABEL_TYPES, PIXEL_TYPES, Limits, check_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 ROOT = "sample/0/plate"
 AXES = "ctzyx"
+T = TypeVar("T")
 # Older files write the name of a region with this in front, in the definition only.
 _PREFIX = "region___"
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One kind of segmented object: its name, the channel it was found in, its place on the first axis of the labels."""
+    """One kind of segmented object: name, channel it was found in, place on the first axis of the label images."""
 
     name: str
     channel: int
@@ -123,7 +124,7 @@ class Position:
     def classes(self, region: str) -> pa.Table:
         """The classes that were told apart: ``label``, ``name``, ``color``, in the order that predictions count in."""
         rows = self._ask(lambda file: file.table(f"definition/feature/{region}/object_classification/class_labels"))
-        return pa.table({name: _column(rows, name) for name in rows.dtype.names})
+        return pa.table({name: _column(rows, name) for name in rows.dtype.names or ()})
 
     def predictions(self, region: str) -> pa.Table:
         """Class of each object: ``class`` (name) and ``class_index`` (row of `classes`), then ``probability_<name>``.
@@ -163,7 +164,7 @@ class Position:
             )
         return parts
 
-    def _ask(self, action: Callable[[File], Any], limits: Limits = DEFAULT) -> Any:
+    def _ask(self, action: Callable[[File], T], limits: Limits = DEFAULT) -> T:
         return ask(self.store, self.key, action, limits=limits)
 
     def _table(self, path: str) -> NDArray[Any]:
@@ -179,11 +180,12 @@ class Position:
         return tuple(Region(name, 0, at) for at, name in enumerate(file.names(self._at("feature"))))
 
     def _features(self, file: File, region: str) -> pa.Table:
-        path, columns = self._at(f"feature/{region}"), {}
+        path = self._at(f"feature/{region}")
+        columns: dict[str, Any] = {}
         for part in ("center", "bounding_box", "orientation"):
             if file.has(f"{path}/{part}"):
                 rows = _rows(file, f"{path}/{part}")
-                columns |= {name: _column(rows, name) for name in rows.dtype.names}
+                columns |= {name: _column(rows, name) for name in rows.dtype.names or ()}
         if file.has(f"{path}/object_features"):
             matrix = _rows(file, f"{path}/object_features")
             names = _feature_names(file, region, matrix.shape[1])
@@ -208,9 +210,8 @@ def _summary(file: File, path: str) -> Summary:
     if not file.has("definition/image/channel"):
         return Summary(shape, (), None)
     told = _rows(file, "definition/image/channel")
-    texts = [
-        _texts(told[name]) if name in told.dtype.names else [""] * len(told) for name in ("channel_name", "description")
-    ]
+    columns = told.dtype.names or ()
+    texts = [_texts(told[name]) if name in columns else [""] * len(told) for name in ("channel_name", "description")]
     return Summary(shape, tuple(zip(*texts, strict=True)), _pixel_size(told))
 
 
@@ -256,13 +257,13 @@ def _feature_names(file: File, region: str, count: int) -> list[str]:
     return names
 
 
-def _texts(values: Sequence[Any]) -> list[str]:
+def _texts(values: NDArray[Any]) -> list[str]:
     """Fixed-width text, without its padding."""
     return [bytes(value).rstrip(b"\0").decode("utf-8", "replace").strip() for value in values]
 
 
-def _column(rows: NDArray[Any], name: str) -> pa.Array:
+def _column(rows: NDArray[Any], name: str) -> pa.Array[Any]:
     if name not in (rows.dtype.names or ()):
         raise DamagedError(f"a table has no column {name!r} but {rows.dtype.names}")
     values = rows[name]
-    return pa.array(_texts(values)) if values.dtype.kind == "S" else pa.array(np.ascontiguousarray(values))
+    return pa.array(_texts(values), pa.string()) if values.dtype.kind == "S" else pa.array(np.ascontiguousarray(values))

@@ -110,7 +110,7 @@ def fetch(store: Store, array: Array, index: Sequence[int | slice], *, limits: L
 
 def decode(array: Array, chunks: Mapping[str, bytes], index: Sequence[int | slice]) -> NDArray[Any]:
     """The elements at `index` out of fetched `chunks`. Raises DamagedError where a codec or checksum objects."""
-    blobs = {name: Buffer.from_bytes(blob) for name, blob in chunks.items()}
+    blobs: dict[str, Any] = {name: Buffer.from_bytes(blob) for name, blob in chunks.items()}
     kind = "zarr.json" if array.plain["zarr_format"] == 3 else ".zarray"
     blobs[kind] = Buffer.from_bytes(json.dumps(array.plain).encode())
     try:

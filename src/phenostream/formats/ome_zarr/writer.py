@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-import numcodecs
+import numcodecs  # type: ignore[import-untyped]
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec, ZstdCodec
@@ -35,8 +35,8 @@ class Layout:
         version: OME-NGFF 0.4 (Zarr v2) or 0.5 (Zarr v3).
         chunks: largest chunk (Y, X) in pixels; a chunk holds one plane or a part of it.
         levels: resolutions, each half of the one before.
-        compressor: ``zstd`` (level 3, with its own checksum), ``blosc`` (zstd, bytes shuffled) or ``none``; Zarr v3 adds
-            CRC-32C to the last two, Zarr v2 cannot.
+        compressor: ``zstd`` (level 3, with its own checksum), ``blosc`` (zstd, bytes shuffled) or ``none``; Zarr v3
+            adds CRC-32C to the last two, Zarr v2 cannot.
         shards: chunks a shard along (T, C, Z, Y, X), version 0.5 only; None for a file a chunk.
         channels: names, in the order of the channel axis; numbered where there are fewer than channels.
         pixel_size: micrometres a pixel; None where unknown.
@@ -208,7 +208,7 @@ def _halved(stack: NDArray[Any], *, mean: bool) -> NDArray[Any]:
         return stack[..., : stack.shape[-2] // 2 * 2 : 2, : stack.shape[-1] // 2 * 2 : 2]
     y, x = (size // 2 for size in stack.shape[-2:])
     blocks = stack[..., : 2 * y, : 2 * x].reshape(*stack.shape[:-2], y, 2, x, 2)
-    means = blocks.mean(axis=(-3, -1), dtype=np.float64)
+    means: NDArray[np.float64] = blocks.mean(axis=(-3, -1), dtype=np.float64)
     return (means if stack.dtype.kind == "f" else np.rint(means)).astype(stack.dtype)
 
 
