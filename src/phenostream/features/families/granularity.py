@@ -1,13 +1,20 @@
-"""Granularity: how much of the light lies in grains of each size."""
+"""Granularity: how much of an object's light lies in grains of each size.
+
+As CellProfiler's MeasureGranularity: the image is reduced, its background (an opening with a disk) taken away, and grains
+are removed size by size, by erosion followed by reconstruction. Vincent (2000), Granulometries and Opening Trees,
+Fundamenta Informaticae 41, 57-90. The reconstructions, which take nearly all the time elsewhere, are read off one max-tree
+of the image: Salembier, Oliveras, Garrido (1998), Antiextensive connected operators, IEEE Trans. Image Process. 7, 555-570.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.ndimage import map_coordinates
 
-from phenostream.features.library import measured
+from phenostream.features.compiled import kernel
 from phenostream.values import Column
 
 if TYPE_CHECKING:
@@ -43,12 +50,182 @@ def columns(settings: Settings, channels: Sequence[str]) -> list[Column]:
 
 
 def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
-    """The spectra (n, channels * length)."""
-    wanted = [f"Granularity_{i}" for i in range(1, settings.length + 1)]
-    options = {
-        "subsample_size": settings.subsample,
-        "image_sample_size": settings.background_subsample,
-        "element_size": settings.radius,
-        "granular_spectrum_length": settings.length,
-    }
-    return np.hstack([measured(scene, "granularity", wanted, channel, **options) for channel in scene.channels])
+    """The spectra (n, channels * length); NaN where the reduced image has fewer than two rows or columns."""
+    shape = scene.labels.shape
+    small = shape if settings.subsample == 1 else tuple(int(side * settings.subsample) for side in shape)
+    if min(small) < 2:
+        return np.full((len(scene), len(scene.channels) * settings.length), np.nan)
+    scales = np.array([(a - 1) / (b - 1) for a, b in zip(small, shape, strict=True)])
+    shares = _shares(*scene.places, scene.offsets, scene.boxes, scales, np.array(small))
+    blocks = []
+    for channel in scene.channels:
+        grains = _grains(scene.image(channel), scene.scale(channel), small, settings)
+        start = np.add.reduceat(scene.values(channel), scene.offsets[:-1]) / scene.areas if len(scene) else np.zeros(0)
+        means = _spectrum(grains, *_tree(grains), *shares, scene.areas, settings.length)
+        steps = np.diff(np.vstack([start, means]), axis=0)
+        blocks.append((-steps * 100 / np.maximum(start, np.finfo(float).eps)).T)
+    return np.hstack(blocks)
+
+
+def _grains(image: NDArray[Any], scale: float, small: tuple[int, ...], settings: Settings) -> NDArray[np.float64]:
+    """The reduced image without its background."""
+    reduced = _resample(image, [np.arange(side) / settings.subsample for side in small]) / scale
+    factor = settings.background_subsample
+    if factor == 1:
+        background = _opened(reduced, settings.radius)
+    else:
+        sides = [side * factor for side in small]
+        lower = _resample(reduced, [np.arange(np.ceil(side)) / factor for side in sides])
+        back = [np.arange(a) * ((b - 1) / (a - 1)) for a, b in zip(small, sides, strict=True)]
+        background = _resample(_opened(lower, settings.radius), back)
+    return np.maximum(reduced - background, 0)
+
+
+def _resample(image: NDArray[Any], places: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """`image` at every combination of row and column in `places`, bilinear; 0 beyond its border."""
+    return map_coordinates(image, np.meshgrid(*places, indexing="ij"), order=1, output=np.float64)
+
+
+def _opened(image: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
+    """Grey opening with a disk, the smallest in it and then the largest of those."""
+    return -_eroded(-_eroded(image, radius), radius)
+
+
+@kernel
+def _eroded(image: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
+    """Smallest value in the disk round every pixel, within the image."""
+    height, width = image.shape
+    out = image.copy()
+    for dy in range(-radius, radius + 1):
+        reach = int(np.sqrt(float(radius * radius - dy * dy)))
+        for y in range(max(0, -dy), min(height, height - dy)):
+            for x in range(width):
+                low = out[y, x]
+                for u in range(max(0, x - reach), min(width, x + reach + 1)):
+                    low = min(low, image[y + dy, u])
+                out[y, x] = low
+    return out
+
+
+def _tree(image: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pixels from brightest to darkest, and the parent of each pixel in the max-tree (straight neighbours)."""
+    order = np.argsort(-image.ravel(), kind="stable")
+    return order, _parents(order, image.shape)
+
+
+@kernel
+def _parents(order: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.int64]:
+    height, width = shape
+    parents = np.full(order.size, -1)
+    roots = np.full(order.size, -1)
+    for p in order:
+        parents[p] = roots[p] = p
+        y, x = p // width, p % width
+        for near, there in ((p - width, y > 0), (p + width, y < height - 1), (p - 1, x > 0), (p + 1, x < width - 1)):
+            if there and roots[near] >= 0:
+                root = near
+                while roots[root] != root:
+                    roots[root] = roots[roots[root]]
+                    root = roots[root]
+                if root != p:
+                    parents[root] = roots[root] = p
+    return parents
+
+
+@kernel
+def _spectrum(
+    image: NDArray[np.float64],
+    order: NDArray[np.int64],
+    parents: NDArray[np.int64],
+    cells: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    borders: NDArray[np.int64],
+    areas: NDArray[np.int64],
+    length: int,
+) -> NDArray[np.float64]:
+    """(length, n): each object's mean in the image that is left after each removal."""
+    height, width = image.shape
+    means = np.empty((length, areas.size))
+    flat = image.ravel()
+    eroded, before = image.copy(), image.copy()
+    peaks = np.empty(flat.size)
+    for step in range(length):
+        before, eroded = eroded, before
+        _shrink(before, eroded)
+        peaks[:] = eroded.ravel()
+        for p in order:
+            peaks[parents[p]] = max(peaks[parents[p]], peaks[p])
+        # From the root down: a component keeps its level where the marker reaches it, else what its parent keeps.
+        for k in range(order.size - 1, -1, -1):
+            p = order[k]
+            peaks[p] = max(peaks[parents[p]], min(flat[p], peaks[p])) if parents[p] != p else min(flat[p], peaks[p])
+        for i in range(areas.size):
+            total = 0.0
+            for k in range(borders[i], borders[i + 1]):
+                total += weights[k] * peaks[cells[k]]
+            means[step, i] = total / areas[i]
+    return means
+
+
+@kernel
+def _shrink(image: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """Erosion with the cross of a pixel and its straight neighbours."""
+    height, width = image.shape
+    for y in range(height):
+        for x in range(width):
+            low = image[y, x]
+            if y > 0:
+                low = min(low, image[y - 1, x])
+            if y < height - 1:
+                low = min(low, image[y + 1, x])
+            if x > 0:
+                low = min(low, image[y, x - 1])
+            if x < width - 1:
+                low = min(low, image[y, x + 1])
+            out[y, x] = low
+
+
+@kernel
+def _shares(
+    rows: NDArray[np.int32],
+    cols: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    boxes: NDArray[np.int64],
+    scales: NDArray[np.float64],
+    shape: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """How much every pixel of the reduced image counts in each object, were it brought back to full size.
+
+    Bilinear weights summed over the object's pixels: cells and weights, object by object, and the n + 1 borders.
+    """
+    n = boxes.shape[0]
+    room = 0
+    for i in range(n):
+        tall = int((boxes[i, 2] - boxes[i, 0]) * scales[0]) + 3
+        room += tall * (int((boxes[i, 3] - boxes[i, 1]) * scales[1]) + 3)
+    cells, weights = np.empty(room, np.int64), np.empty(room)
+    borders = np.zeros(n + 1, np.int64)
+    count = 0
+    for i in range(n):
+        top, left = int(boxes[i, 0] * scales[0]), int(boxes[i, 1] * scales[1])
+        tall = int((boxes[i, 2] - boxes[i, 0]) * scales[0]) + 3
+        wide = int((boxes[i, 3] - boxes[i, 1]) * scales[1]) + 3
+        patch = np.zeros((tall, wide))
+        for k in range(offsets[i], offsets[i + 1]):
+            y, x = rows[k] * scales[0], cols[k] * scales[1]
+            # Rounding may put the last row or column just beyond the reduced image, which then counts as dark there.
+            if y <= shape[0] - 1 and x <= shape[1] - 1:
+                v, u = int(y), int(x)
+                down, right = y - v, x - u
+                patch[v - top, u - left] += (1 - down) * (1 - right)
+                patch[v - top, u - left + 1] += (1 - down) * right
+                patch[v - top + 1, u - left] += down * (1 - right)
+                patch[v - top + 1, u - left + 1] += down * right
+        for v in range(tall):
+            for u in range(wide):
+                if patch[v, u] > 0:
+                    cells[count] = min(top + v, shape[0] - 1) * shape[1] + min(left + u, shape[1] - 1)
+                    weights[count] = patch[v, u]
+                    count += 1
+        borders[i + 1] = count
+    return cells[:count], weights[:count], borders

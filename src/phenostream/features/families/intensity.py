@@ -1,13 +1,17 @@
-"""Intensity: how bright an object and its edge are, and where the light sits in it."""
+"""Intensity: how bright an object and its edge are, and where the light sits in it.
+
+As CellProfiler's MeasureObjectIntensity. The edge is every pixel with a straight neighbour, within the image, that is not
+of the object.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from phenostream.features.library import measured
+from phenostream.features.compiled import kernel
 from phenostream.values import Column
 
 if TYPE_CHECKING:
@@ -21,44 +25,160 @@ VERSION = 1
 
 _NAMES = (
     "IntegratedIntensity",
+    "MeanIntensity",
+    "StdIntensity",
+    "MinIntensity",
+    "MaxIntensity",
     "IntegratedIntensityEdge",
+    "MeanIntensityEdge",
+    "StdIntensityEdge",
+    "MinIntensityEdge",
+    "MaxIntensityEdge",
     "LowerQuartileIntensity",
+    "MedianIntensity",
+    "UpperQuartileIntensity",
     "MADIntensity",
     "MassDisplacement",
-    "MaxIntensity",
-    "MaxIntensityEdge",
-    "MeanIntensity",
-    "MeanIntensityEdge",
-    "MedianIntensity",
-    "MinIntensity",
-    "MinIntensityEdge",
-    "StdIntensity",
-    "StdIntensityEdge",
-    "UpperQuartileIntensity",
 )
+_PLACES = ("CenterMassIntensity_X", "CenterMassIntensity_Y", "MaxIntensity_X", "MaxIntensity_Y")
 
 
 class Settings(BaseModel):
-    """Intensity has no parameters."""
+    """How quantiles are read, and whether places are reported."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    quantiles: Literal["cellprofiler", "numpy"] = Field(
+        "cellprofiler",
+        description="Place of quantile q among n sorted values, from 0: CellProfiler takes n q, NumPy (n - 1) q.",
+    )
+    location: bool = Field(
+        False, description="Also report where the centre of mass and the first brightest pixel are, as `Location_*`."
+    )
 
-def columns(settings: Settings, channels: Sequence[str]) -> list[Column]:  # noqa: ARG001
-    """``Intensity_*_<channel>``."""
-    return [
-        Column(
-            f"Intensity_{name}_{channel}",
-            family="Intensity",
-            channel=channel,
-            unit="px" if name == "MassDisplacement" else "intensity",
+
+def columns(settings: Settings, channels: Sequence[str]) -> list[Column]:
+    """``Intensity_*_<channel>``, and ``Location_*_<channel>`` where asked for."""
+    found = []
+    for channel in channels:
+        for name in _NAMES:
+            unit = "px" if name == "MassDisplacement" else "intensity"
+            found.append(Column(f"Intensity_{name}_{channel}", family="Intensity", channel=channel, unit=unit))
+        for name in _PLACES if settings.location else ():
+            column = f"Location_{name}_{channel}"
+            found.append(Column(column, family="Location", channel=channel, unit="px", positional=True))
+    return found
+
+
+def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
+    """The features (n, channels * 15 or 19); MassDisplacement is NaN for an object without light."""
+    edge = _edge(scene.labels, *scene.places)
+    less = 0 if settings.quantiles == "cellprofiler" else 1
+    kept = len(_NAMES) + (len(_PLACES) if settings.location else 0)
+    blocks = [_measure(scene.values(name), edge, *scene.places, scene.offsets, less) for name in scene.channels]
+    return np.hstack([block[:, :kept] for block in blocks])
+
+
+@kernel
+def _edge(labels: NDArray[np.int32], rows: NDArray[np.int32], cols: NDArray[np.int32]) -> NDArray[np.bool_]:
+    height, width = labels.shape
+    out = np.zeros(rows.size, np.bool_)
+    for k in range(rows.size):
+        y, x = rows[k], cols[k]
+        own = labels[y, x]
+        out[k] = (
+            (y > 0 and labels[y - 1, x] != own)
+            or (y < height - 1 and labels[y + 1, x] != own)
+            or (x > 0 and labels[y, x - 1] != own)
+            or (x < width - 1 and labels[y, x + 1] != own)
         )
-        for channel in channels
-        for name in _NAMES
-    ]
+    return out
 
 
-def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:  # noqa: ARG001
-    """The features (n, channels * 15)."""
-    wanted = [f"Intensity_{name}" for name in _NAMES]
-    return np.hstack([measured(scene, "intensity", wanted, channel) for channel in scene.channels])
+@kernel
+def _measure(
+    values: NDArray[np.float64],
+    edge: NDArray[np.bool_],
+    rows: NDArray[np.int32],
+    cols: NDArray[np.int32],
+    offsets: NDArray[np.int64],
+    less: int,
+) -> NDArray[np.float64]:
+    n = offsets.size - 1
+    out = np.zeros((n, 19))
+    for i in range(n):
+        start, stop = offsets[i], offsets[i + 1]
+        own = values[start:stop]
+        _moments(own, out[i, 0:5])
+        rim = own[edge[start:stop]]
+        if rim.size > 0:
+            _moments(rim, out[i, 5:10])
+        ordered = np.sort(own)
+        middle = _quantile(ordered, 0.5, less)
+        out[i, 10] = _quantile(ordered, 0.25, less)
+        out[i, 11] = middle
+        out[i, 12] = _quantile(ordered, 0.75, less)
+        out[i, 13] = _quantile(_deviations(ordered, middle), 0.5, less)
+        _balance(own, rows[start:stop], cols[start:stop], out[i])
+    return out
+
+
+@kernel
+def _moments(values: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """Sum, mean, standard deviation, smallest, largest."""
+    total, low, high = 0.0, values[0], values[0]
+    for value in values:
+        total += value
+        low, high = min(low, value), max(high, value)
+    mean = total / values.size
+    spread = 0.0
+    for value in values:
+        spread += (value - mean) ** 2
+    out[0], out[1], out[2], out[3], out[4] = total, mean, np.sqrt(spread / values.size), low, high
+
+
+@kernel
+def _quantile(ordered: NDArray[np.float64], q: float, less: int) -> float:
+    place = (ordered.size - less) * q
+    low = min(int(place), ordered.size - 1)
+    high = min(low + 1, ordered.size - 1)
+    share = place - low
+    return ordered[low] * (1 - share) + ordered[high] * share
+
+
+@kernel
+def _deviations(ordered: NDArray[np.float64], middle: float) -> NDArray[np.float64]:
+    """``abs(ordered - middle)``, sorted: a merge of what lies below and above, both in order already."""
+    out = np.empty_like(ordered)
+    above = np.searchsorted(ordered, middle)
+    below = above - 1
+    for k in range(ordered.size):
+        if above == ordered.size or (below >= 0 and middle - ordered[below] <= ordered[above] - middle):
+            out[k] = middle - ordered[below]
+            below -= 1
+        else:
+            out[k] = ordered[above] - middle
+            above += 1
+    return out
+
+
+@kernel
+def _balance(
+    values: NDArray[np.float64], rows: NDArray[np.int32], cols: NDArray[np.int32], out: NDArray[np.float64]
+) -> None:
+    """Distance between the centre of mass and the centroid; the centre of mass; the first brightest pixel."""
+    y0, x0, brightest = rows[0], cols[0], 0
+    y_sum = x_sum = y_light = x_light = 0.0
+    for k in range(values.size):
+        y, x = rows[k] - y0, cols[k] - x0
+        y_sum += y
+        x_sum += x
+        y_light += y * values[k]
+        x_light += x * values[k]
+        if values[k] > values[brightest]:
+            brightest = k
+    light = out[0] if out[0] != 0 else np.nan
+    y, x = y_light / light, x_light / light
+    out[14] = np.sqrt((y - y_sum / values.size) ** 2 + (x - x_sum / values.size) ** 2)
+    out[15], out[16] = x0 + x, y0 + y
+    out[17], out[18] = cols[brightest], rows[brightest]

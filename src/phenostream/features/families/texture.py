@@ -82,7 +82,7 @@ def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
         levels = quantise(scene.values(channel), settings.grey_levels)
         for scale in settings.scales:
             found = _measure(levels, *scene.places, scene.offsets, scene.boxes, _STEPS * scale, _LOGS, haralick)
-            blocks.append(found.reshape(len(scene), -1))
+            blocks.append(found.reshape(len(scene), len(_STEPS) * len(_NAMES)))
     return np.hstack(blocks)
 
 

@@ -99,6 +99,9 @@ def _sums(
     a, b = np.ones(index[-1, 0] + 1), np.zeros(index[-1, 0] + 1)
     for i in range(n):
         row, col, radius = circles[i]
+        if radius == 0:
+            real[i], imaginary[i] = np.nan, np.nan
+            continue
         for k in range(offsets[i], offsets[i + 1]):
             y, x = (rows[k] - row) / radius, (cols[k] - col) / radius
             square = x * x + y * y
