@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from phenostream.values import Container, Field, Plane, Store
 
-__all__ = ["Reader", "attach", "fields", "labels", "names", "read", "reader", "touch"]
+__all__ = ["VERSION", "Reader", "attach", "fields", "labels", "names", "read", "reader", "touch"]
+
+#: Changes when the same bytes would decode to other pixels.
+VERSION = 1
 
 _GROUP = "phenostream.readers"
 
