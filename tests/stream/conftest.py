@@ -37,8 +37,9 @@ def plate(tmp_path: Path) -> Callable[..., Path]:
             (root / name).mkdir(parents=True, exist_ok=True)
             for well in range(wells):
                 for place, channel in enumerate(channels):
-                    pixels = nuclei(1000 * number + 10 * well + place)
-                    Image.fromarray(pixels).save(root / name / f"A{well + 1}_s1_w{channel}.png")
+                    path = root / name / f"A{well + 1}_s1_w{channel}.png"
+                    if not path.exists():
+                        Image.fromarray(nuclei(1000 * number + 10 * well + place)).save(path)
         return root
 
     return make
@@ -52,7 +53,7 @@ def recipe() -> Callable[..., dict[str, Any]]:
         return {
             "source": {
                 "catalog": "folder",
-                "root": str(root),
+                "base": str(root),
                 "pattern": "{plate}/{well}_s{site}_w{channel}.png",
                 "channels": {"1": "DNA", "2": "GFP"},
             },

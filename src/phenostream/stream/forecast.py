@@ -17,7 +17,7 @@ from phenostream.stream.start import default_folder, store_of
 from phenostream.stream.overview import mean_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from phenostream.values import Store
 
@@ -107,12 +107,36 @@ def _bytes_each(units: list[Unit], store: Store) -> tuple[int, str]:
     told: list[int] = []
     for unit in islice(units, _LOOKED_AT):
         try:
-            told.append(sum(formats.cost(store, plane) for plane in unit.field.planes))
+            scales = _Scales(store)
+            for plane in unit.field.planes:
+                formats.touch(scales, plane)
+            told.append(scales.bytes)
         except PhenostreamError:
             continue
     if not told:
         return _UNKNOWN_FIELD, "a guess: the archive did not tell"
     return sum(told) // len(told), f"as {len(told)} of the fields tell"
+
+
+class _Scales:
+    """A store that weighs what a touch would move: metadata is read, longer stretches are only asked for their size."""
+
+    _METADATA = 64 * 1024
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.bytes = 0
+
+    def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
+        end = self._store.size(key) if stop is None else stop
+        self.bytes += end - start
+        return self._store.read(key, start, stop) if end - start <= self._METADATA else bytes(end - start)
+
+    def size(self, key: str) -> int:
+        return self._store.size(key)
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        return self._store.keys(prefix)
 
 
 def _extra_samples(plan: Plan, to_do: list[Unit]) -> int:

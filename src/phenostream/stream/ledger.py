@@ -137,8 +137,16 @@ class Ledger:
     def _set_default(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR IGNORE INTO meta VALUES(?,?)", (name, value))
 
-    def enrol(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Add planned units (key, position, study, plate, well, site, time, z, annotation); known ones keep their state."""
+    def enrol(self, rows: Iterable[tuple[Any, ...]]) -> int:
+        """Make the plan's units known; those known already keep their state.
+
+        Args:
+            rows: (key, position, study, plate, well, site, time, z, annotation JSON) of each planned unit.
+
+        Returns:
+            How many units were superseded: the same field stands in the plan under another key, since its file or a
+            step's code changed. Their rows go, and with the next sweep their parts.
+        """
         with self.transaction():
             self._db.execute("UPDATE units SET position=-1")
             self._db.executemany(
@@ -146,6 +154,13 @@ class Ledger:
                 " ON CONFLICT(key) DO UPDATE SET position=excluded.position",
                 rows,
             )
+            superseded = self._db.execute(
+                "DELETE FROM units WHERE position<0 AND (study,plate,well,site,time,z) IN"
+                " (SELECT study,plate,well,site,time,z FROM units WHERE position>=0)"
+            ).rowcount
+            if superseded:
+                self._db.execute("DELETE FROM parts WHERE path NOT IN (SELECT part FROM units WHERE part NOTNULL)")
+        return int(superseded)
 
     def unplanned(self) -> int:
         """How many units stand in the ledger that the last plan did not name."""

@@ -7,9 +7,9 @@ import heapq
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from phenostream import features, formats, images, objects, profiles, values
-from phenostream.errors import NotFoundError, RecipeError
-from phenostream.sources import catalogs
+from phenostream import formats, images, objects, profiles, values
+from phenostream.errors import NotFoundError, PhenostreamError, RecipeError
+from phenostream.sources import LocalStore, catalogs
 from phenostream.stream.recipe import digest
 
 if TYPE_CHECKING:
@@ -100,13 +100,13 @@ def _units(
         yield Unit(key, position, one, one.annotation.get("unresolved", "") if not one.planes else "")
 
 
-def step_versions(recipe: Recipe) -> dict[str, str]:
+def step_versions(recipe: Recipe) -> dict[str, Any]:
     """Code versions of the steps that decide a part's bytes."""
     return {
         "formats": formats.VERSION,
         "images": images.VERSION,
-        "objects": objects.version(recipe.segment),
-        "features": features.VERSION,
+        "objects": objects.build(recipe.segment).digest,
+        "features": recipe.measure.versions(),
         "profiles": profiles.VERSION,
     }
 
@@ -123,8 +123,17 @@ def _identity(one: values.Field) -> list[Any]:
 
 def _stamps(one: values.Field, store: Store) -> list[str]:
     """Size and time of local files, so that a replaced file is measured again; remote blobs are taken as immutable."""
-    stamp = getattr(store, "stamp", None)
-    return [stamp(key) for key in sorted({plane.key for plane in one.planes})] if stamp else []
+    if not isinstance(store, LocalStore):
+        return []
+    return [_stamp(store, key) for key in sorted({plane.key for plane in one.planes})]
+
+
+def _stamp(store: LocalStore, key: str) -> str:
+    try:
+        blob = store.arrive(key, 0, 0)
+    except PhenostreamError:  # a folder, or a file that fetching will find missing
+        return ""
+    return f"{blob.size} {blob.version}"
 
 
 def _fit_key(sample: Iterable[values.Field], recipe: Recipe) -> str:

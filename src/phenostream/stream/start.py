@@ -104,12 +104,12 @@ def _run(
 ) -> RunResult:
     started = time.monotonic()
     _check_recipe(recipe, folder, ledger)
-    if freed := sweep(folder, ledger.named_files()):
-        journal.note("swept", f"swept {freed:,} bytes that an earlier stop had left", bytes=freed)
     store = store_of(recipe)
     plan = make_plan(recipe, store)
-    _enrol(plan, recipe, folder, ledger, retry)
-    journal.note("planned", f"planned {len(plan.units):,} units", units=len(plan.units))
+    anew = _enrol(plan, recipe, folder, ledger, retry)
+    if freed := sweep(folder, ledger.named_files()):
+        journal.note("swept", f"swept {freed:,} bytes that nothing names", bytes=freed)
+    journal.note("planned", f"planned {len(plan.units):,} units", units=len(plan.units), anew=anew)
     budget = Budget(int(recipe.stream.disk_budget))
     interrupted = False
     waiting = ledger.waiting()
@@ -138,12 +138,12 @@ def _check_recipe(recipe: Recipe, folder: Path, ledger: Ledger) -> None:
         )
 
 
-def _enrol(plan: Plan, recipe: Recipe, folder: Path, ledger: Ledger, retry: tuple[str, ...]) -> None:
-    """Write the plan into the ledger, and what it came from into run.json."""
-    ledger.enrol(_row(unit) for unit in plan.units)
+def _enrol(plan: Plan, recipe: Recipe, folder: Path, ledger: Ledger, retry: tuple[str, ...]) -> int:
+    """Write the plan into the ledger, and what it came from into run.json; how many units are computed anew."""
+    anew = ledger.enrol(_row(unit) for unit in plan.units)
     if count := ledger.unplanned():
         raise LedgerError(
-            f"{count:,} units of {folder} are not in this recipe any more (fields, tables, files or code changed)",
+            f"{count:,} units of {folder} are of fields that this recipe does not select",
             remedy="choose another --out; a run folder only grows",
         )
     if retry:
@@ -155,6 +155,7 @@ def _enrol(plan: Plan, recipe: Recipe, folder: Path, ledger: Ledger, retry: tupl
             inputs=str(len(plan.units)),
         )
     write_text(folder / "run.json", json.dumps(provenance(recipe), indent=2, sort_keys=True) + "\n")
+    return anew
 
 
 def _row(unit: Unit) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import imagecodecs
 import numpy as np
 
 from phenostream import features, formats, images, objects, profiles, values
@@ -246,5 +247,5 @@ def _compile(
     metadata = {"phenostream.field": profiles.field_json(seen)}
     if output["thumbnail"]:
         small = images.thumbnail(corrected, side=output["thumbnail"])
-        metadata["phenostream.thumbnail"] = formats.png.encode(small)
+        metadata["phenostream.thumbnail"] = imagecodecs.png_encode(small, level=6)
     return profiles.part_bytes(rows, metadata=metadata), rows.num_rows
