@@ -240,8 +240,8 @@ def recipe(
     epilog="\b\nExamples:\n  phenostream datasource register plate7 ./plate7\n  phenostream datasource check plate7"
 )
 def datasource(
-    action: Annotated[str, typer.Argument(help="register, check or list.")],
-    name: Annotated[str | None, typer.Argument(help="Name of the datasource.", show_default=False)] = None,
+    action: Annotated[str, typer.Argument(help="register or check.")],
+    name: Annotated[str | None, typer.Argument(help="Its name.", show_default=False)] = None,
     folder: Annotated[Path | None, typer.Argument(help="Folder to register.", show_default=False)] = None,
     *,
     json_: Json = False,
