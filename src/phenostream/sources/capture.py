@@ -27,6 +27,7 @@ __all__ = ["Captured", "CapturedStore", "CapturingStore", "MetadataCache"]
 INDEX = "index.json"
 _LAYOUT = 1
 _SMALL = 64 << 10
+_JOIN = 16 << 10
 
 
 @dataclass(slots=True)
@@ -170,7 +171,7 @@ class CapturingStore:
 
     def _assembled(self, key: str, start: int, end: int) -> bytes:
         extents = self._entries[key].extents
-        if (gap := missing(extents, start, end)) is not None:
+        for gap in missing(extents, start, end, join=_JOIN):
             fresh = self._keep(key, gap[0], self._fetch(key, *gap))
             if gap == (start, end):
                 return fresh

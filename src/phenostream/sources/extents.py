@@ -19,10 +19,18 @@ class Extent:
     sha256: str = ""
 
 
-def missing(extents: Iterable[Extent], start: int, stop: int) -> tuple[int, int] | None:
-    """The smallest range with every byte of `start` to `stop` that no extent covers; None where all are covered."""
-    gaps = list(_gaps(extents, start, stop))
-    return (gaps[0][0], gaps[-1][1]) if gaps else None
+def missing(extents: Iterable[Extent], start: int, stop: int, *, join: int = 0) -> list[tuple[int, int]]:
+    """The ranges of `start` to `stop` that no extent covers, in order.
+
+    Two of them with at most `join` covered bytes between are one: a few bytes twice cost less than another request.
+    """
+    found: list[tuple[int, int]] = []
+    for gap in _gaps(extents, start, stop):
+        if found and gap[0] - found[-1][1] <= join:
+            found[-1] = (found[-1][0], gap[1])
+        else:
+            found.append(gap)
+    return found
 
 
 def pieces(extents: Iterable[Extent], start: int, stop: int) -> list[tuple[Extent, int, int]] | None:

@@ -45,4 +45,4 @@ def shown(url: str) -> str:
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key under which numbers inside names count as numbers: s2 before s10."""
     parts = _DIGITS.split(name)
-    return tuple((1, int(part), part) if place % 2 else (0, 0, part) for place, part in enumerate(parts) if part)
+    return tuple((0, int(part), part) if place % 2 else (1, 0, part) for place, part in enumerate(parts) if part)

@@ -28,7 +28,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
     """
     text = pattern if "(?P<" in pattern else _translated(pattern)
     try:
-        expression = re.compile(rf"(?:.*/)?(?:{text})")
+        expression = re.compile(rf"(?:.*?/)??(?:{text})")
     except re.error as error:
         raise RecipeError(f"the pattern {pattern!r} is not valid: {error}", remedy="see the folder catalog") from error
     if not expression.groupindex:

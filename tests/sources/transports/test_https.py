@@ -1,5 +1,6 @@
 from contextlib import contextmanager
 
+import httpx
 import pytest
 
 from phenostream.errors import ForbiddenError, HostileError, NotFoundError, RecipeError
@@ -80,8 +81,6 @@ def test_a_redirect_is_followed(tmp_path):
 
 
 def test_a_redirect_to_an_unprotected_address_is_refused():
-    import httpx
-
     request = httpx.Request("GET", "https://example.org/a")
     answer = httpx.Response(302, headers={"Location": "http://example.org/a"}, request=request)
     with pytest.raises(HostileError, match="unprotected"):
@@ -115,8 +114,6 @@ def test_a_length_that_denies_the_range_is_refused(tmp_path):
 
 
 def test_retry_after_is_seconds_or_a_date():
-    import httpx
-
     assert https._retry_after(httpx.Headers({"Retry-After": "7"})) == 7
     assert https._retry_after(httpx.Headers({"Retry-After": "Fri, 01 Jan 2100 00:00:00 GMT"})) > 1e9
     assert https._retry_after(httpx.Headers({"Retry-After": "Fri, 01 Jan 1999 00:00:00 GMT"})) == 0
