@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
+
+USER_AGENT = f"phenostream/{version('phenostream')} (+https://phenostream.readthedocs.io)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,8 @@ class Answer:
 class RangeServer:
     """Serves a folder over HTTP/1.1 on 127.0.0.1: ``with RangeServer(folder) as server: open_store(server.url)``.
 
-    It knows GET, HEAD, keep-alive, single ranges, ``If-Range``, ``If-Match`` and ETags (the MD5 of the file, as S3 has it), and
-    refuses names and links that leave the folder. It is for the demo, tests and benchmarks, not for a network.
+    It knows GET, HEAD, keep-alive, single ranges, ``If-Range``, ``If-Match`` and ETags (the MD5 of the file, as S3 has
+    it), and refuses names and links that leave the folder. It is for the demo, tests and benchmarks, not for a network.
 
     Attributes:
         folder: what is served.

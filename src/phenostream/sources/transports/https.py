@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from phenostream import __version__
 from phenostream.errors import (
     BrokenTransferError,
     ForbiddenError,
@@ -23,14 +22,13 @@ from phenostream.errors import (
     UnreachableError,
 )
 from phenostream.sources.names import join, shown
-from phenostream.sources.transport import Arrival
+from phenostream.sources.transport import USER_AGENT, Arrival
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from phenostream.sources.options import TransportOptions
 
-USER_AGENT = f"phenostream/{__version__} (+https://phenostream.readthedocs.io)"
 _RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 _MISSING = {404, 410}
 _CLOSED = {401, 403, 407, 451}

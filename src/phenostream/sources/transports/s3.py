@@ -20,7 +20,6 @@ from obstore.exceptions import (
 from obstore.exceptions import NotFoundError as AbsentError
 from obstore.store import S3Store
 
-from phenostream import __version__
 from phenostream.errors import (
     BrokenTransferError,
     ForbiddenError,
@@ -31,7 +30,7 @@ from phenostream.errors import (
     UnreachableError,
     UnsettledError,
 )
-from phenostream.sources.transport import Arrival
+from phenostream.sources.transport import USER_AGENT, Arrival
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,7 +151,7 @@ def _store(bucket: str, options: TransportOptions) -> S3Store:
     if endpoint:
         config["endpoint"] = endpoint
     client: dict[str, Any] = {
-        "user_agent": f"phenostream/{__version__} (+https://phenostream.readthedocs.io)",
+        "user_agent": USER_AGENT,
         "connect_timeout": timedelta(seconds=options.connect_timeout),
         "read_timeout": timedelta(seconds=options.timeout),
         # The library's own limit is on the whole transfer, however well it goes.
