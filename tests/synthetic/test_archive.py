@@ -186,3 +186,25 @@ def test_the_demonstration(tmp_path):
     assert len(found) == 24
     reasons = Counter(_reason(field, store) for field, store in found)
     assert reasons == {"read": 22, "missing": 1, "damaged": 1}
+
+
+def test_the_annotation_table_lists_the_same_fields_as_the_work_list(tmp_path):
+    archive = write_archive(tmp_path / "plates", [DESIGN, SECOND])
+    listed = catalogs.parse(archive.source())
+    table = str(archive.tables / "idr0013-screenA-annotation.csv")
+    annotated = catalogs.parse({**archive.source(), "work_list": None, "annotation": table, "frames": [1, 2]})
+    one, other = (list(catalogs.units(settings, None)) for settings in (listed, annotated))
+    assert one == other
+    assert [dict(field.annotation) for field in one] == [dict(field.annotation) for field in other]
+
+
+def test_whole_plates_from_the_fileset_table_alone(tmp_path):
+    archive = write_archive(tmp_path / "plates", [SECOND])
+    settings = catalogs.parse({"catalog": "idr", "base": str(archive.root), "filesets": archive.source()["filesets"]})
+    store = open_store(catalogs.base(settings))
+    (container,) = catalogs.units(settings, store)
+    found = list(formats.fields(store, container))
+    assert [(field.id.plate, field.id.well, field.id.time) for field in found] == [
+        ("LT0002_05", "A1", 0), ("LT0002_05", "A1", 1), ("LT0002_05", "A2", 0), ("LT0002_05", "A2", 1),
+    ]  # fmt: skip
+    np.testing.assert_array_equal(found[3].read(), true_frame(found[3]).image)

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from phenostream.errors import RecipeError
 from phenostream.synthetic.plates import Design, response, scenes, wells
 
 SMALL = Design(shape=(256, 256), nuclei=20)
@@ -27,6 +28,12 @@ def test_the_layout():
     assert [found[name].control for name in ("A1", "A2", "A4")] == ["negative control", "", "positive control"]
     assert [found[name].dose for name in ("A1", "A2", "A3")] == [0.0, 1.0, 10.0]
     assert found["B2"].gene == "GENE2"
+
+
+@pytest.mark.parametrize("wrong", [{"rows": 17}, {"columns": 1}, {"columns": 25}, {"sites": 0}, {"frames": 0}])
+def test_no_such_plate(wrong):
+    with pytest.raises(RecipeError, match="no plate of"):
+        Design(**wrong)
 
 
 def test_the_response_is_a_hill_curve():

@@ -239,7 +239,9 @@ def _lobes(rng: np.random.Generator, kind: NDArray[np.int64]) -> Array:
         at = np.zeros((number, 2))
         for k in range(1, number):
             host, way = rng.integers(0, k), rng.uniform(0, 2 * np.pi)
-            at[k] = at[host] + 0.85 * (radius[host] + radius[k]) * np.array((np.sin(way), np.cos(way)))
+            at[k] = at[host] + (0.75 if dying else 0.6) * (radius[host] + radius[k]) * np.array(
+                (np.sin(way), np.cos(way))
+            )
         lobes[index, :number] = np.column_stack((at - at.mean(axis=0), radius))
     return lobes
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from phenostream.errors import RecipeError
 from phenostream.synthetic.camera import Camera, Optics
 from phenostream.synthetic.cells import Population, populate
 from phenostream.synthetic.nuclei import Scene, photograph, texture
@@ -45,6 +46,9 @@ class Design:
         optics: of every field.
         camera: of every field.
         seed: with the plate's name, the well and the site it determines every pixel.
+
+    Raises:
+        RecipeError: not 1 to 16 rows, 2 to 24 columns, and at least one site and frame.
     """
 
     name: str = "LT0001_02"
@@ -62,6 +66,13 @@ class Design:
     optics: Optics = Optics()  # noqa: RUF009  (frozen)
     camera: Camera = Camera()  # noqa: RUF009  (frozen)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.rows <= 16 and 2 <= self.columns <= PLATE_COLUMNS and self.sites >= 1 and self.frames >= 1):
+            raise RecipeError(
+                f"no plate of {self.rows} x {self.columns} wells, {self.sites} sites, {self.frames} frames",
+                remedy="use 1 to 16 rows, 2 to 24 columns, and at least one site and frame",
+            )
 
 
 @dataclass(frozen=True, slots=True)
