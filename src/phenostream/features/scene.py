@@ -66,8 +66,14 @@ class Scene:
         return 1.0 if kind.kind in "fb" else float(np.iinfo(kind).max)
 
     def values(self, channel: str) -> NDArray[np.float64]:
-        """Scaled intensities of the object pixels of `channel`, in the order of `pixels`."""
-        return self.image(channel).ravel()[self.pixels] / self.scale(channel)
+        """Scaled intensities of the object pixels of `channel`, in the order of `pixels`.
+
+        Integers are divided in single precision, as CellProfiler does when it loads them: its numbers are met exactly.
+        """
+        values = self.image(channel).ravel()[self.pixels]
+        if values.dtype.kind == "u":
+            values = values.astype(np.float32) / np.float32(self.scale(channel))
+        return values.astype(np.float64)
 
     @cached_property
     def grouped(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -115,7 +115,7 @@ def disagreements(
 
     Args:
         name: the family.
-        image: (Y, X), scaled as by us for the witness.
+        image: (Y, X) unsigned integers, scaled as by us for the witness.
         labels: (Y, X).
         rtol: relative tolerance.
         atol: absolute tolerance, for values that are zero but for rounding.
@@ -128,7 +128,10 @@ def disagreements(
     if not len(scene):
         return []
     ours = dict(zip((c.name for c in module.columns(chosen, scene.channels)), module.compute(scene, chosen).T, strict=True))
-    theirs = witness(name, image / scene.scale(scene.channels[0]), scene.labels, scene.channels[0], **options)
+    single = image.astype(np.float32) / np.float32(scene.scale(scene.channels[0]))
+    # In single precision cp_measure also adds up in single precision, which only granularity bears.
+    pixels = single if name == "granularity" else single.astype(np.float64)
+    theirs = witness(name, pixels, scene.labels, scene.channels[0], **options)
     found = []
     for column in sorted(ours.keys() & theirs.keys()):
         same = np.isclose(ours[column], theirs[column], rtol=rtol, atol=atol, equal_nan=True)

@@ -68,26 +68,31 @@ def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
 
 
 def _grains(image: NDArray[Any], scale: float, small: tuple[int, ...], settings: Settings) -> NDArray[np.float64]:
-    """The reduced image without its background."""
-    reduced = _resample(image, [np.arange(side) / settings.subsample for side in small]) / scale
+    """The reduced image without its background; in single precision, as in CellProfiler, unless `image` is in double."""
+    kind = np.dtype(np.float64 if image.dtype == np.float64 else np.float32)
+    # Where the reduced pixels are pixels of the image, they alone need scaling, before or after makes no difference.
+    before, after = (1.0, scale) if (1 / settings.subsample).is_integer() else (scale, 1.0)
+    source = image if before == 1 else image.astype(kind) / kind.type(before)
+    reduced = _resample(source, [np.arange(side) / settings.subsample for side in small], kind) / kind.type(after)
     factor = settings.background_subsample
     if factor == 1:
         background = _opened(reduced, settings.radius)
     else:
         sides = [side * factor for side in small]
-        lower = _resample(reduced, [np.arange(np.ceil(side)) / factor for side in sides])
+        lower = _resample(reduced, [np.arange(np.ceil(side)) / factor for side in sides], kind)
         back = [np.arange(a) * ((b - 1) / (a - 1)) for a, b in zip(small, sides, strict=True)]
-        background = _resample(_opened(lower, settings.radius), back)
-    return np.maximum(reduced - background, 0)
+        background = _resample(_opened(lower, settings.radius), back, kind)
+    return np.maximum(reduced - background.astype(kind), 0).astype(np.float64)
 
 
-def _resample(image: NDArray[Any], places: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """`image` at every combination of row and column in `places`, bilinear; 0 beyond its border."""
-    return map_coordinates(image, np.meshgrid(*places, indexing="ij"), order=1, output=np.float64)
+def _resample(image: NDArray[Any], places: Sequence[NDArray[np.float64]], kind: np.dtype[Any]) -> NDArray[Any]:
+    """`image` at every combination of row and column in `places`, bilinear, as `kind`; 0 beyond its border."""
+    return map_coordinates(image, np.meshgrid(*places, indexing="ij"), order=1, output=kind)
 
 
-def _opened(image: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
-    """Grey opening with a disk, the smallest in it and then the largest of those."""
+def _opened(image: NDArray[Any], radius: int) -> NDArray[np.float64]:
+    """Grey opening with a disk: the smallest in it and then the largest of those."""
+    image = image.astype(np.float64)
     return -_eroded(-_eroded(image, radius), radius)
 
 
