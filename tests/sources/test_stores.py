@@ -190,6 +190,15 @@ def test_wrong_bytes_twice_alike_mean_that_the_etag_is_no_hash(folder):
     assert server.requests == 3
 
 
+def test_one_connection_serves_many_reads(folder):
+    with FaultyServer(folder) as server:
+        one = store(server)
+        for start in range(0, 400_000, 50_000):
+            one.read(KEY, start, start + 100)
+            one.read(KEY)
+        assert (server.requests, server.connections) == (16, 1)
+
+
 def test_hosts_that_do_not_answer():
     waits = Waits()
     with pytest.raises(UnreachableError, match="cannot be reached"):

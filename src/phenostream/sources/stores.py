@@ -192,10 +192,16 @@ class RemoteStore:
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """See `phenostream.values.Store`. NotFoundError where the transport cannot list."""
-        transport, gate = self._open()
-        with gate.turn:
+        failures = 0
+        while True:
+            transport, gate = self._open()
             self.traffic.add(requests=1)
-            return _listed(transport, prefix, shown(self.base))
+            try:
+                with gate.turn:
+                    return _listed(transport, prefix, shown(self.base))
+            except PhenostreamError as error:
+                failures += 1
+                self._be_patient(error, failures)
 
     def pull(self, key: str, sink: Sink, start: int = 0, stop: int | None = None) -> Trip:
         """Bring bytes `start` to `stop` of `key` into `sink`, with all patience that the options allow."""
@@ -207,12 +213,11 @@ class RemoteStore:
             try:
                 self._try(key, trip)
             except UnsettledError as error:
+                trip.restart()
                 restarts += 1
                 if restarts > self.options.restarts:
                     raise ChangedError(f"{trip.url} keeps changing while it is read", remedy=error.remedy) from error
             except PhenostreamError as error:
-                if not error.transient:
-                    raise
                 failures = 1 if trip.done - before >= self.options.progress else failures + 1
                 self._be_patient(error, failures)
             else:
@@ -227,15 +232,18 @@ class RemoteStore:
             trip.begin(arrival, self.options.largest_skip)
             for chunk in arrival.chunks:
                 self.traffic.add(bytes=len(chunk))
-                trip.take(chunk)
                 gate.spend(len(chunk), self._clock, self._sleep)
+                # Only what comes on top is cut off: an answer read to its end leaves its connection for the next one.
                 if trip.complete:
                     break
+                trip.take(chunk)
         trip.finish()
         if self._proves and not trip.prove():
             self._proves = False  # this server's ETags are not what they look like
 
     def _be_patient(self, error: PhenostreamError, failures: int) -> None:
+        if not error.transient:
+            raise error
         too_long = isinstance(error, ThrottledError) and error.retry_after > self.options.patience
         if failures >= self.options.tries or too_long:
             raise error.at(tries=failures)

@@ -152,8 +152,8 @@ class Trip:
     def begin(self, arrival: Arrival, largest_skip: int) -> None:
         """Take note of what a server begins to send.
 
-        Raises UnsettledError (and forgets all) where it is another version than before, TooLargeError where it ignores
-        the range and too much would have to be thrown away, BrokenTransferError where it starts behind what was asked.
+        Raises UnsettledError where it is another version than before, TooLargeError where it ignores the range and too
+        much would have to be thrown away, BrokenTransferError where it starts behind what was asked.
         """
         self._same(arrival)
         self.version = self.version or arrival.version
@@ -225,5 +225,4 @@ class Trip:
         other_version = self.version and arrival.version and arrival.version != self.version
         other_total = self.total is not None and arrival.total is not None and arrival.total != self.total
         if other_version or other_total:
-            self.restart()
             raise UnsettledError(f"{self.url} changed while it was being read", remedy="try again when it has settled")

@@ -64,6 +64,7 @@ class RangeServer:
         folder: what is served.
         visits: every request so far, in order of arrival.
         bytes: body bytes sent so far.
+        connections: connections opened so far.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, rate: float | None = None, latency: float = 0.0) -> None:
@@ -71,6 +72,7 @@ class RangeServer:
         self.folder = Path(os.path.realpath(folder))
         self.visits: list[Visit] = []
         self.bytes = 0
+        self.connections = 0
         self._gate = Gate(1, rate)
         self._latency = latency
         self._lock = threading.Lock()
@@ -92,7 +94,7 @@ class RangeServer:
         """Begin counting anew."""
         with self._lock:
             self.visits.clear()
-            self.bytes = 0
+            self.bytes = self.connections = 0
 
     def start(self) -> Self:
         """Begin to serve, on a free port."""
@@ -176,6 +178,7 @@ class _Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         self._open.add(request)
+        self.owner.connections += 1  # one thread accepts
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:

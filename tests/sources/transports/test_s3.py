@@ -94,6 +94,30 @@ def test_a_change_between_two_parts_is_noticed(private):
     assert store.read("a") == b"CHANGED"
 
 
+def test_a_change_behind_a_broken_transfer_starts_anew(tmp_path):
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket" / "a").write_bytes(bytes(100_000))
+
+    class Changing(FaultyServer):
+        def answer(self, method, key, headers):
+            if self.requests == 1:
+                (tmp_path / "bucket" / "a").write_bytes(b"new" * 50_000)
+            return super().answer(method, key, headers)
+
+    with Changing(tmp_path, [Fault("reset")]) as server:
+        one = RemoteStore("s3://bucket", TransportOptions(endpoint=server.url), sleep=lambda _: None)
+        assert one.read("a") == b"new" * 50_000
+    assert [visit.status for visit in server.visits] == [200, 412, 200]
+
+
+def test_a_listing_is_tried_again():
+    waits = []
+    options = TransportOptions(endpoint="http://127.0.0.1:9", tries=3)
+    with pytest.raises(UnreachableError):
+        RemoteStore("s3://b", options, sleep=waits.append).keys()
+    assert len(waits) == 2
+
+
 def test_a_host_that_does_not_answer():
     store = RemoteStore("s3://b", TransportOptions(endpoint="http://127.0.0.1:9", tries=2), sleep=lambda _: None)
     with pytest.raises(UnreachableError, match="cannot be reached"):
