@@ -152,6 +152,17 @@ def test_too_long_a_retry_after_goes_up(folder):
     assert server.requests == 1
 
 
+def test_a_wait_may_be_broken_off(folder):
+    class StoppedError(Exception):
+        pass
+
+    def stop(_):
+        raise StoppedError
+
+    with FaultyServer(folder, [Fault("busy", seconds=100)]) as server, pytest.raises(StoppedError):
+        open_store(server.url, sleep=stop).read(KEY)
+
+
 def test_back_off_grows_with_full_jitter():
     rng = random.Random(0)
     options = TransportOptions(backoff=1.0, longest_wait=10.0)

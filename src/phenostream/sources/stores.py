@@ -80,16 +80,19 @@ def scheme_of(base: str) -> str:
     return _ALIASES.get(head.lower(), head.lower())
 
 
-def open_store(base: str, *, options: TransportOptions | None = None) -> LocalStore | RemoteStore:
+def open_store(
+    base: str, *, options: TransportOptions | None = None, sleep: Callable[[float], None] = time.sleep
+) -> LocalStore | RemoteStore:
     """The store of all below `base`: a folder, or a ``file``, ``http``, ``https``, ``s3`` URL (or a plug-in's scheme).
 
-    Nothing is asked of the network yet. Raises RecipeError for a scheme that no transport serves.
+    Nothing is asked of the network yet. `sleep` waits between tries; it may raise to end the read, which is how a run
+    that is being stopped gets its threads back. Raises RecipeError for a scheme that no transport serves.
     """
     options = options or TransportOptions()
     if scheme_of(base) == "local":
         return LocalStore(base, options)
     _PLUGS.load(scheme_of(base))
-    return RemoteStore(base, options)
+    return RemoteStore(base, options, sleep=sleep)
 
 
 class LocalStore:
@@ -156,7 +159,7 @@ class RemoteStore:
         sleep: Callable[[float], None] = time.sleep,
         rng: random.Random | None = None,
     ) -> None:
-        """Serve what lies below `base`; `clock`, `sleep` and `rng` are for tests and stay behind when pickled."""
+        """Serve what lies below `base`; `clock`, `sleep` and `rng` stay behind when it is pickled."""
         self.base = base
         self.options = options or TransportOptions()
         self.traffic = Traffic()
