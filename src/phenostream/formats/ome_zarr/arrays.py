@@ -76,8 +76,11 @@ def open_array(store: Store, key: str) -> Array | None:
     told = old if old is not None else new
     if told is None or told.get("node_type", "array") != "array":
         return None
+    version = 2 if old is not None else 3
+    if told.get("zarr_format") != version:
+        raise DamagedError(f"array {key} is of Zarr version {told.get('zarr_format')}, its name says {version}")
     try:
-        return _of_v2(key, told) if old is not None else _of_v3(key, told)
+        return _of_v2(key, told) if version == 2 else _of_v3(key, told)
     except PhenostreamError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -111,10 +114,10 @@ def fetch(store: Store, array: Array, index: Sequence[int | slice], *, limits: L
 def decode(array: Array, chunks: Mapping[str, bytes], index: Sequence[int | slice]) -> NDArray[Any]:
     """The elements at `index` out of fetched `chunks`. Raises DamagedError where a codec or checksum objects."""
     blobs: dict[str, Any] = {name: Buffer.from_bytes(blob) for name, blob in chunks.items()}
-    kind = "zarr.json" if array.plain["zarr_format"] == 3 else ".zarray"
-    blobs[kind] = Buffer.from_bytes(json.dumps(array.plain).encode())
+    version = array.plain["zarr_format"]
+    blobs["zarr.json" if version == 3 else ".zarray"] = Buffer.from_bytes(json.dumps(array.plain).encode())
     try:
-        view = zarr.open_array(MemoryStore(blobs), mode="r", zarr_format=array.plain["zarr_format"])
+        view = zarr.open_array(MemoryStore(blobs), mode="r", zarr_format=version)
         return np.asarray(view[tuple(index)])
     except Exception as error:
         where = ", ".join(join(array.key, name) for name in chunks)

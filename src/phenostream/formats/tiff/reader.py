@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from phenostream.values import Container, Store
 
 T = TypeVar("T")
-BLOCK = 8192
+BLOCK = 4096
 HEAD = 8 * BLOCK
 # A file up to this size comes whole: its pages are about all there is.
 WHOLE = 2**20
@@ -223,7 +223,7 @@ def _described(page: Any, key: str, size: int, limits: Limits) -> _Page:
     claim = check_claim(shape, page.dtype, f"a page of {key}", stored=size, limits=limits)
     segment = (page.tilelength, page.tilewidth) if page.is_tiled else (min(page.rowsperstrip, shape[0]), shape[1])
     check_claim((*segment, page.samplesperpixel), page.dtype, f"a segment of {key}", stored=size, limits=limits)
-    spans = tuple((start, start + count) for start, count in zip(page.dataoffsets, page.databytecounts, strict=True))
+    spans = _spans(page, key)
     many = math.prod(-(-whole // part) for whole, part in zip(shape[:2], segment, strict=True))
     planar = page.samplesperpixel if page.planarconfig == 2 else 1
     if not spans or len(spans) != many * planar or page.imagedepth != 1:
@@ -232,6 +232,18 @@ def _described(page: Any, key: str, size: int, limits: Limits) -> _Page:
         raise DamagedError(f"{key} is truncated: a segment ends behind byte {size:,}", remedy=_FETCH_AGAIN)
     dtype = page.dtype.newbyteorder(page.parent.byteorder)
     return _Page(key, size, shape, segment, page.is_tiled, dtype, page.compression, page.predictor, spans)
+
+
+def _spans(page: Any, key: str) -> tuple[tuple[int, int], ...]:
+    """First byte and end of each segment, from the tags themselves: tifffile cuts lists that are too long."""
+    starts, counts = (page.tags.get(code) for code in ((324, 325) if page.is_tiled else (273, 279)))
+    if starts is None or counts is None:
+        found = zip(page.dataoffsets, page.databytecounts, strict=False)
+    elif starts.count != counts.count:
+        raise DamagedError(f"{key} has {starts.count} segments but {counts.count} lengths", remedy=_FETCH_AGAIN)
+    else:
+        found = zip(np.ravel(starts.value).tolist(), np.ravel(counts.value).tolist(), strict=True)
+    return tuple((start, start + count) for start, count in found)
 
 
 def _fetched(file: _StoreFile, page: _Page) -> list[bytes]:
@@ -282,7 +294,8 @@ def _unpacked(page: _Page, blob: bytes, most: int) -> bytes:
     if page.compression == 1:
         return blob
     try:
-        return bytes(_CODECS[page.compression](blob, out=bytearray(most)))
+        # One byte more than may come, for some codecs stop without a word where the room ends.
+        return bytes(_CODECS[page.compression](blob, out=bytearray(most + 1)))
     except RuntimeError as error:
         raise DamagedError(f"{page.key} does not decode: {error}", remedy=_FETCH_AGAIN) from error
 
