@@ -17,7 +17,8 @@ from phenostream.errors import (
     StepError,
     UnsettledError,
 )
-from phenostream.sources import Blob, CapturedStore, CapturingStore, LocalStore, MetadataCache
+from phenostream.sources import Blob, CapturedStore, CapturingStore, LocalStore, MetadataCache, RemoteStore
+from phenostream.testing.servers import Fault, FaultyServer
 from phenostream.values import Store
 
 BLOB = random.Random(0).randbytes(1000)
@@ -257,6 +258,23 @@ def test_the_cache_holds_small_answers_only_and_not_too_many(tmp_path):
     assert cache.get("k0", 0, None) is not None
     assert cache.get("k1", 0, None) is None
     assert cache.get("k19", 0, None) is not None
+
+
+def test_a_bad_network_does_not_reach_the_capture(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").write_bytes(BLOB * 200)
+    script = [Fault("reset"), Fault("busy"), None, Fault("wrong-range"), Fault("reset"), None, Fault("etag")]
+    with FaultyServer(tmp_path / "in", script) as server:
+        store = RemoteStore(server.url, sleep=lambda _: None)
+        capture = CapturingStore(store, tmp_path / "out")
+        assert capture.read("a", 0, 150_000) == (BLOB * 200)[:150_000]
+        assert capture.read("a", 100_000, 200_000) == (BLOB * 200)[100_000:]
+        with pytest.raises(NotFoundError):
+            capture.read("b")
+        sealed = capture.seal()
+    assert CapturedStore(sealed.folder).read("a") == BLOB * 200
+    assert sealed.bytes < 201_000
+    assert server.bytes < 1.5 * len(BLOB) * 200
 
 
 def test_local_files_can_be_captured(tmp_path):

@@ -3,8 +3,16 @@ from itertools import count
 
 import pytest
 
-from phenostream.errors import ForbiddenError, NotFoundError, RecipeError, UnreachableError
+from phenostream.errors import (
+    BrokenTransferError,
+    ForbiddenError,
+    NotFoundError,
+    RecipeError,
+    ThrottledError,
+    UnreachableError,
+)
 from phenostream.sources import RemoteStore, TransportOptions, open_store
+from phenostream.synthetic.serve import Answer
 from phenostream.testing.servers import Fault, FaultyServer, S3Server
 from phenostream.testing.transports import TransportExam
 
@@ -108,6 +116,30 @@ def test_a_change_behind_a_broken_transfer_starts_anew(tmp_path):
         one = RemoteStore("s3://bucket", TransportOptions(endpoint=server.url), sleep=lambda _: None)
         assert one.read("a") == b"new" * 50_000
     assert [visit.status for visit in server.visits] == [200, 412, 200]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "asked"),
+    [
+        (301, ForbiddenError, 1),
+        (400, ForbiddenError, 1),
+        (403, ForbiddenError, 1),
+        (404, NotFoundError, 1),
+        (429, ThrottledError, 3),
+        (500, BrokenTransferError, 3),
+        (503, ThrottledError, 3),
+    ],
+)
+def test_answers_have_names(tmp_path, status, expected, asked):
+    class Fixed(FaultyServer):
+        def answer(self, method, key, headers):
+            return Answer(status, {"Content-Length": "0"})
+
+    with Fixed(tmp_path) as server:
+        options = TransportOptions(endpoint=server.url, tries=3)
+        with pytest.raises(expected, match="s3://bucket/503/a"):
+            RemoteStore("s3://bucket", options, sleep=lambda _: None).read("503/a")
+    assert server.requests == asked
 
 
 def test_a_listing_is_tried_again():

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 20
 # Where credentials may come from besides the key pair: web identity (EKS), container roles (ECS).
 _ROLES = ("AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI")
-_THROTTLED = re.compile(r"\b(429|503)\b|SlowDown|TooManyRequests", re.IGNORECASE)
+_STATUS = re.compile(r"status code: (\d{3})")
+_PATIENCE = {429, 503}
+_PASSING = {408, 416, 425}
 _UNREACHED = re.compile(
     r"error trying to connect|dns error|Connection refused|ConnectError|connect error", re.IGNORECASE
 )
@@ -129,8 +131,12 @@ class Transport:
         if isinstance(error, PreconditionError):
             return UnsettledError(f"{url} changed while it was being read", remedy="try again when it has settled")
         told = " ".join(str(error).split("\n\nDebug source:")[0].split())[:400]
-        if _THROTTLED.search(told):
+        found = _STATUS.search(told)
+        status = int(found[1]) if found else 0
+        if status in _PATIENCE:
             return ThrottledError(f"{url}: the service asks for patience: {told}", remedy="lower connections or rate")
+        if "Received redirect" in told or (300 <= status < 500 and status not in _PASSING):
+            return ForbiddenError(f"{url} was refused: {told}", remedy="check region, endpoint and path_style")
         if _UNREACHED.search(str(error)):  # named only in the library's second part
             return UnreachableError(f"{url} cannot be reached: {told}", remedy="check endpoint, network and proxy")
         return BrokenTransferError(f"{url}: the transfer broke: {told}", remedy="it is continued where it broke")
