@@ -12,7 +12,7 @@ from phenostream.values import Objects
 if TYPE_CHECKING:
     from phenostream.values import Field
 
-VERSION = "1"
+VERSION = "2"
 
 
 class Settings(SegmenterSettings):
