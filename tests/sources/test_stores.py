@@ -334,14 +334,14 @@ def test_a_bad_network_costs_little_and_changes_nothing(tmp_path):
         (folder / f"{number}.bin").write_bytes(rng.randbytes(100_000))
     rates = {
         Fault("reset"): 0.05,
-        Fault("stall", seconds=0.5): 0.05,
+        Fault("stall", seconds=0.8): 0.05,
         Fault("flip"): 0.02,
         Fault("busy", seconds=1): 0.02,
         Fault("wrong-length"): 0.02,
         Fault("etag"): 0.02,
     }
     with FaultyServer(folder, Faults(rates=rates, rng=random.Random(4))) as server:
-        one = store(server, timeout=0.15)
+        one = store(server, timeout=0.3)
         for path in sorted(folder.iterdir()):
             digest = download(one, path.name, tmp_path / "out" / path.name)
             assert digest.sha256 == sha(path.read_bytes())

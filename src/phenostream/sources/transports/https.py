@@ -7,6 +7,7 @@ import time
 import weakref
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
 import httpx
@@ -25,6 +26,7 @@ from phenostream.sources.names import join, shown
 from phenostream.sources.transport import USER_AGENT, Arrival
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
 
     from phenostream.sources.options import TransportOptions
@@ -49,6 +51,7 @@ class Transport:
             timeout=httpx.Timeout(options.timeout, connect=options.connect_timeout, pool=None),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=options.connections),
             follow_redirects=True,
+            verify=_trust(),
             max_redirects=options.redirects,
             event_hooks={"response": [_refuse_downgrade]},
         )
@@ -93,6 +96,12 @@ class Transport:
             raise BrokenTransferError(f"{shown(url)}: the server failed ({status})", remedy="try again later")
         remedy = "check credentials, or hides_missing for a bucket that may not be listed" if status in _CLOSED else ""
         raise ForbiddenError(f"{shown(url)} was refused ({status})", remedy=remedy or "check the URL")
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    # Reading all certificates takes longer than a small transfer: once a process is enough.
+    return httpx.create_ssl_context()
 
 
 def _wanted(start: int, stop: int | None, version: str) -> dict[str, str]:

@@ -130,16 +130,21 @@ class Transport:
             )
         if isinstance(error, PreconditionError):
             return UnsettledError(f"{url} changed while it was being read", remedy="try again when it has settled")
-        told = " ".join(str(error).split("\n\nDebug source:")[0].split())[:400]
-        found = _STATUS.search(told)
-        status = int(found[1]) if found else 0
-        if status in _PATIENCE:
-            return ThrottledError(f"{url}: the service asks for patience: {told}", remedy="lower connections or rate")
-        if "Received redirect" in told or (300 <= status < 500 and status not in _PASSING):
-            return ForbiddenError(f"{url} was refused: {told}", remedy="check region, endpoint and path_style")
-        if _UNREACHED.search(str(error)):  # named only in the library's second part
-            return UnreachableError(f"{url} cannot be reached: {told}", remedy="check endpoint, network and proxy")
-        return BrokenTransferError(f"{url}: the transfer broke: {told}", remedy="it is continued where it broke")
+        return _untyped(error, url)
+
+
+def _untyped(error: Exception, url: str) -> PhenostreamError:
+    """The library names only some answers by type; the others say their status in the text."""
+    told = " ".join(str(error).split("\n\nDebug source:")[0].split())[:400]
+    found = _STATUS.search(told)
+    status = int(found[1]) if found else 0
+    if status in _PATIENCE:
+        return ThrottledError(f"{url}: the service asks for patience: {told}", remedy="lower connections or rate")
+    if "Received redirect" in told or (300 <= status < 500 and status not in _PASSING):
+        return ForbiddenError(f"{url} was refused: {told}", remedy="check region, endpoint and path_style")
+    if _UNREACHED.search(str(error)):  # named only in the library's second part
+        return UnreachableError(f"{url} cannot be reached: {told}", remedy="check endpoint, network and proxy")
+    return BrokenTransferError(f"{url}: the transfer broke: {told}", remedy="it is continued where it broke")
 
 
 def _version(meta: Any) -> str:
