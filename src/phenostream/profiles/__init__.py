@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from phenostream.profiles.manifest import LEDGER_VERSION, Manifest, PartEntry, Unit
     from phenostream.profiles.parts import part_bytes, part_metadata, part_schema, read_part
     from phenostream.profiles.read import iter_profiles, profiles_schema, read_profiles
+    from phenostream.profiles.writing import replacing
 
 __all__ = [
     "LEDGER_VERSION",
@@ -29,6 +30,7 @@ __all__ = [
     "profiles_schema",
     "read_part",
     "read_profiles",
+    "replacing",
     "rows",
     "wells",
 ]
@@ -53,6 +55,7 @@ _MODULES = {
     "iter_profiles": "read",
     "profiles_schema": "read",
     "read_profiles": "read",
+    "replacing": "writing",
     "wells": "by_well",
 }
 
