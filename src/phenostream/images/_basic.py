@@ -17,8 +17,8 @@ were settled by agreement with published reference results.
 
 Two rewritings make it quick. With T = mu (I - b S - D) + Y, the multiplier after a step is clip(T, -W, W) and the
 residual is what was clipped away; so neither the residual nor the low-rank part is ever stored, and all sums that the
-other unknowns need follow from the change of the multiplier. And one step visits the stack in slices that stay in the
-processor's cache.
+other unknowns need follow from the change of the multiplier. And one step visits the stack frame by frame, so that its
+arrays stay in the processor's cache.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ import numpy as np
 from scipy.fft import dctn, idctn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     Vector = NDArray[np.float64]
@@ -43,7 +41,6 @@ _MOST_GROWTH = 1e7
 _DARK_LINEARISATION = 10.0
 _FLAT_SHARE = 1 / 800
 _DARK_SHARE = 1 / 4000
-_SLICE = 1 << 15
 _TINY = 1e-6
 
 
@@ -185,7 +182,7 @@ class _Solver:
         self._most = self._mu * _MOST_GROWTH
         self._norm = float(np.sqrt(np.einsum("np,np->", stack, stack, dtype=np.float64)))
         self._multiplier, self._next = np.zeros_like(stack), np.empty_like(stack)
-        self._spare = np.empty((frames, self._width()), np.float32)
+        self._spare = np.empty(pixels, np.float32)
         self._spectrum = np.zeros(shape)
         self._flat, self._offset = np.zeros(pixels), np.zeros(pixels)
         self._scores = np.ones(frames)
@@ -217,28 +214,13 @@ class _Solver:
     def reweight(self, epsilon: float) -> None:
         """Set the weights, in place, by the residual relative to each frame's mean light."""
         light = self._flat.mean() * self._scores + self._offset.mean()
-        scale = (1 / (np.maximum(light, 0) + _TINY)).astype(np.float32)[:, None]
-        total = 0.0
-        for part in self._slices():
-            weights = self._weights[:, part]
-            np.abs(self._residual(part), out=weights)
-            weights *= scale
-            weights += np.float32(epsilon)
-            np.reciprocal(weights, out=weights)
-            total += float(weights.sum(dtype=np.float64))
-        self._weights *= np.float32(self._weights.size / total)
-
-    def _residual(self, part: slice) -> Stack:
-        low_rank = np.multiply.outer(self._last_scores, self._flat[part]) + self._last_offset[part]
-        return (self._stack[:, part] - low_rank - self._next[:, part] / self._last_mu).astype(np.float32)
-
-    def _width(self) -> int:
-        return max(64, _SLICE // len(self._stack) // 64 * 64)
-
-    def _slices(self) -> Iterator[slice]:
-        width = self._width()
-        pixels = self._stack.shape[1]
-        return (slice(start, min(start + width, pixels)) for start in range(0, pixels, width))
+        scale = (1 / (np.maximum(light, 0) + _TINY)).astype(np.float32)
+        flat, offset = self._flat.astype(np.float32), self._last_offset.astype(np.float32)
+        for i, weights in enumerate(self._weights):
+            residual = self._stack[i] - flat * np.float32(self._last_scores[i]) - offset
+            residual -= self._next[i] / np.float32(self._last_mu)
+            np.divide(1, np.abs(residual) * scale[i] + np.float32(epsilon), out=weights)
+        self._weights /= self._weights.mean(dtype=np.float64).astype(np.float32)
 
     def _better_flat(self) -> None:
         misfit = self._smooth + self._pull / self._mu - self._flat * self._scores.mean() - self._offset
@@ -249,27 +231,26 @@ class _Solver:
     def _better_residual(self) -> tuple[float, Vector, Vector]:
         """Step residual and multiplier; the violation, and frame sums of its change over all and over bright pixels."""
         flat, offset = self._flat.astype(np.float32), self._offset.astype(np.float32)
-        scores, mu = self._scores.astype(np.float32)[:, None], np.float32(self._mu)
+        scores, mu = self._scores.astype(np.float32), np.float32(self._mu)
         halves = (self._flat >= self._flat.mean()).astype(np.float32)
-        square, by_pixel = 0.0, np.empty(len(self._flat))
-        by_frame, bright = np.zeros(len(self._scores)), np.zeros(len(self._scores))
-        for part in self._slices():
-            new, old = self._next[:, part], self._multiplier[:, part]
-            weights, spare = self._weights[:, part], self._spare[:, : part.stop - part.start]
-            np.multiply(scores, flat[part], out=new)
-            np.subtract(self._stack[:, part], new, out=new)
+        square, by_pixel = 0.0, np.zeros_like(flat)
+        by_frame, bright = np.zeros(len(scores)), np.zeros(len(scores))
+        for i, (frame, weights) in enumerate(zip(self._stack, self._weights, strict=True)):
+            new, change = self._next[i], self._multiplier[i]
+            np.multiply(flat, scores[i], out=new)
+            np.subtract(frame, new, out=new)
             if self._with_dark:
-                new -= offset[part]
+                new -= offset
             new *= mu
-            new += old
+            new += change
             np.minimum(new, weights, out=new)
-            np.maximum(new, np.negative(weights, out=spare), out=new)
-            change = np.subtract(new, old, out=old)
-            by_pixel[part] = change.sum(axis=0)
-            by_frame += change.sum(axis=1)
-            square += float(np.square(change, out=spare).sum())
+            np.maximum(new, np.negative(weights, out=self._spare), out=new)
+            np.subtract(new, change, out=change)
+            by_pixel += change
+            by_frame[i] = change.sum()
+            square += float(np.einsum("p,p->", change, change))
             if self._with_dark:
-                bright += np.multiply(change, halves[part], out=spare).sum(axis=1)
+                bright[i] = np.einsum("p,p->", change, halves)
         # The old multiplier's memory now holds the change, which the dark-field and the residual still need.
         self._multiplier, self._next = self._next, self._multiplier
         self._last_scores, self._last_offset, self._last_mu = self._scores, self._offset, mu
@@ -293,8 +274,10 @@ class _Solver:
         self._level = self._dark_level(self._contrast(by_frame, bright)[dim] / total, self._scores[dim])
         # A constant under the flat-field looks like minus its share of the flat-field's own structure.
         bend = self._level * (self._flat.mean() - self._flat)
-        change = np.einsum("n,np->p", dim.astype(np.float32), self._next) / (dim.sum() * self._mu)
-        light = self._flat * self._last_scores[dim].mean() + self._offset + change
+        change = np.zeros(len(self._flat), np.float32)
+        for i in np.flatnonzero(dim):
+            change += self._next[i]
+        light = self._flat * self._last_scores[dim].mean() + self._offset + change / (dim.sum() * self._mu)
         rest = light - self._scores[dim].mean() * self._flat
         rest = rest - rest.mean() - bend
         threshold = self._dark_penalty / (_DARK_LINEARISATION * self._mu)
