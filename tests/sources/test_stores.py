@@ -201,6 +201,14 @@ def test_wrong_bytes_twice_alike_mean_that_the_etag_is_no_hash(folder):
     assert server.requests == 3
 
 
+def test_where_etags_were_hashes_wrong_bytes_are_not_believed_twice(folder):
+    with FaultyServer(folder, [None, Fault("flip", after=5), Fault("flip", after=5)]) as server:
+        one = store(server)
+        assert one.read(KEY) == WHOLE
+        assert one.read(KEY) == WHOLE
+    assert server.requests == 4
+
+
 def test_one_connection_serves_many_reads(folder):
     with FaultyServer(folder) as server:
         one = store(server)

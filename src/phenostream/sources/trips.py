@@ -119,7 +119,7 @@ class Trip:
         total: length of the blob, None until known.
         version: of the bytes in the sink, empty until known.
         done: bytes in the sink.
-        refuted: MD5 of a whole blob that arrived and did not match the server's; empty where that has not happened.
+        refuted: MD5 of each whole arrival that did not match the server's.
     """
 
     url: str
@@ -129,7 +129,7 @@ class Trip:
     total: int | None = None
     version: str = ""
     done: int = 0
-    refuted: str = ""
+    refuted: list[str] = field(default_factory=list)
     _next: int = field(default=0)
 
     @property
@@ -192,22 +192,23 @@ class Trip:
                 f"{self.url}: the body ended at byte {self.here} of {self.end}", remedy="it is continued where it broke"
             )
 
-    def prove(self) -> bool:
-        """Compare a whole blob with its ETag where that is an MD5 (S3, single-part uploads); whether it can be one.
+    def prove(self, alike: int) -> bool | None:
+        """Compare a whole blob with its ETag where that looks like an MD5 (S3, single-part uploads).
 
         TCP lets some wrong bytes pass; this finds them without another byte moved. Not every ETag of 32 hex digits is
-        an MD5 (server-side encryption), so what arrives twice alike is taken as it is.
+        an MD5 (server-side encryption), so what arrives `alike` times with the same wrong hash is taken as it is.
 
-        Raises BrokenTransferError (and forgets all) where they differ for the first time, or differently again.
+        Returns whether they match; None where there is nothing to compare. Raises BrokenTransferError (and forgets all
+        but the hash) where they do not match and it has not yet come alike so often.
         """
         told = _MD5.fullmatch(self.version)
         if told is None or self.start or self.here != self.total:
-            return True
+            return None
         found = self.sink.md5()
-        if found in {told[1], self.refuted}:
+        self.refuted.append(found)
+        if found == told[1] or self.refuted.count(found) >= alike:
             return found == told[1]
         self.restart()
-        self.refuted = found
         raise BrokenTransferError(f"{self.url}: what arrived does not match its ETag", remedy="it is fetched again")
 
     def restart(self) -> None:
