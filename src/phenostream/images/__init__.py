@@ -9,13 +9,23 @@ from phenostream.images.illumination import (
     fit_illumination,
     shrink,
 )
+from phenostream.images.quality import power_slope, quality
+from phenostream.images.render import COLOURS, composite, default_colours, draw_outlines, thumbnail, to_8bit
 
 __all__ = [
+    "COLOURS",
     "VERSION",
     "BasicOptions",
     "IlluminationModel",
     "IlluminationSettings",
+    "composite",
+    "default_colours",
+    "draw_outlines",
     "fit_illumination",
     "idrstream",
+    "power_slope",
+    "quality",
     "shrink",
+    "thumbnail",
+    "to_8bit",
 ]
