@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from phenostream.stream.forecast import Estimate, estimate
     from phenostream.stream.executor import Inline, Processes
+    from phenostream.stream.forecast import Estimate, estimate
+    from phenostream.stream.overview import Failure, Status, failures, status
     from phenostream.stream.plan import make_plan
     from phenostream.stream.recipe import Recipe, schema
     from phenostream.stream.record import Progress
     from phenostream.stream.start import RunResult, default_folder, run
-    from phenostream.stream.overview import Failure, Status, failures, status
 
 __all__ = [
     "Estimate",

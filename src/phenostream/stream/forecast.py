@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phenostream import formats
 from phenostream.errors import PhenostreamError
 from phenostream.stream.ledger import Ledger
+from phenostream.stream.overview import mean_seconds
 from phenostream.stream.plan import Plan, Unit, make_plan
 from phenostream.stream.recipe import Recipe
 from phenostream.stream.start import default_folder, store_of
-from phenostream.stream.overview import mean_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from phenostream.values import Store
 
-_LOOKED_AT = 3
+_LOOKED_AT = 5
 _UNKNOWN_FIELD = 2_800_000
 # Seconds of one core for a megapixel of one channel through correct, segment, measure and write; benchmarks/stream.py.
 _SECONDS_A_MEGAPIXEL = 2.0
@@ -103,19 +102,23 @@ def _left(folder: Path, plan: Plan) -> tuple[set[str], float]:
 
 
 def _bytes_each(units: list[Unit], store: Store) -> tuple[int, str]:
-    """Bytes of one unit: the mean of the first few whose archive tells them."""
-    told: list[int] = []
-    for unit in islice(units, _LOOKED_AT):
-        try:
-            scales = _Scales(store)
-            for plane in unit.field.planes:
-                formats.touch(scales, plane)
-            told.append(scales.bytes)
-        except PhenostreamError:
-            continue
+    """Bytes of one unit: the mean of a few, spread over the plan."""
+    told = [weight for unit in units[:: max(1, len(units) // _LOOKED_AT)] if (weight := _weigh(unit, store))]
     if not told:
         return _UNKNOWN_FIELD, "a guess: the archive did not tell"
-    return sum(told) // len(told), f"as {len(told)} of the fields tell"
+    return sum(told) // len(told), f"as {len(told)} of its fields tell"
+
+
+def _weigh(unit: Unit, store: Store) -> int:
+    """Bytes that fetching `unit` would move, 0 where the archive does not tell."""
+    scales = _Scales(store)
+    for plane in unit.field.planes:
+        try:
+            formats.touch(scales, plane)
+        except PhenostreamError:
+            if not scales.weighed:  # a reader that looks into the blank pixels may object once they are weighed
+                return 0
+    return scales.bytes
 
 
 class _Scales:
@@ -126,11 +129,16 @@ class _Scales:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.bytes = 0
+        self.weighed = False
 
     def read(self, key: str, start: int = 0, stop: int | None = None) -> bytes:
-        end = self._store.size(key) if stop is None else stop
+        size = self._store.size(key)
+        end = size if stop is None else min(stop, size)
         self.bytes += end - start
-        return self._store.read(key, start, stop) if end - start <= self._METADATA else bytes(end - start)
+        if end - start <= self._METADATA:
+            return self._store.read(key, start, stop)
+        self.weighed = True
+        return bytes(end - start)
 
     def size(self, key: str) -> int:
         return self._store.size(key)

@@ -4,46 +4,65 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from dataclasses import dataclass, field, replace
+import json
+import struct
+import zlib
+from array import array
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from phenostream import formats, images, objects, profiles, values
+import numpy as np
+
+from phenostream import __version__, formats, images, objects, profiles, values
 from phenostream.errors import NotFoundError, PhenostreamError, RecipeError
 from phenostream.sources import LocalStore, catalogs
+from phenostream.sources.stores import scheme_of
+from phenostream.stream.packed import BLOCK, KEY_BYTES, Samples, Unit, Units, line, pack, unpack
 from phenostream.stream.recipe import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from phenostream.stream.recipe import Recipe
     from phenostream.values import Store
 
+    Name = tuple[str, str]
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One field to be turned into one part. `key` hashes the source and every step before the part."""
+__all__ = ["Plan", "Unit", "make_plan", "print_of", "step_versions"]
 
-    key: str
-    position: int
-    field: values.Field
-    problem: str = ""
-
-    @property
-    def plate(self) -> tuple[str, str]:
-        """Study and plate: what shares an illumination model."""
-        return self.field.id.study, self.field.id.plate
+_LAYOUT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All units in order, and for each (study, plate) the fields sampled for its illumination."""
+    """All units in order, and for each (study, plate) the fields sampled for its illumination.
 
-    units: list[Unit]
-    samples: dict[tuple[str, str], tuple[values.Field, ...]] = field(default_factory=dict)
+    Attributes:
+        fits: identity of each plate's illumination fit: its sample and its settings.
+    """
 
-    def fit_key(self, plate: tuple[str, str], recipe: Recipe) -> str:
-        """Identity of a plate's illumination fit: its sample and its settings."""
-        return _fit_key(self.samples.get(plate, ()), recipe)
+    units: Units
+    samples: Samples
+    fits: Mapping[Name, str]
+
+    def dump(self) -> Iterator[tuple[str, bytes]]:
+        """The plan as named blobs, for :meth:`load`."""
+        units, samples = self.units, self.samples
+        yield "plates", _blob([units.plates, list(samples), [[plate, fit] for plate, fit in self.fits.items()]])
+        yield "plate_of", zlib.compress(struct.pack(f"<{len(units)}I", *units.plate_of))
+        yield "keys", units.keys
+        yield from ((f"block {number:06d}", block) for number, block in enumerate(units.blocks))
+        yield from ((f"sample {number:06d}", block) for number, block in enumerate(samples.packed.values()))
+
+    @classmethod
+    def load(cls, blobs: Mapping[str, bytes]) -> Plan:
+        """The plan that was dumped."""
+        plates, sampled, fits = json.loads(zlib.decompress(blobs["plates"]))
+        numbers = zlib.decompress(blobs["plate_of"])
+        plate_of = array("I", struct.unpack(f"<{len(numbers) // 4}I", numbers))
+        units = Units(_series(blobs, "block "), blobs["keys"], [tuple(one) for one in plates], plate_of)
+        samples = dict(zip(map(tuple, sampled), _series(blobs, "sample "), strict=True))
+        return cls(units, Samples(samples), {tuple(plate): fit for plate, fit in fits})
 
 
 def make_plan(recipe: Recipe, store: Store) -> Plan:
@@ -51,26 +70,93 @@ def make_plan(recipe: Recipe, store: Store) -> Plan:
 
     Raises:
         NotFoundError: nothing is selected, or a container is not there.
+        RecipeError: the catalog names a field twice.
     """
-    samplers: dict[tuple[str, str], _Sampler] = {}
-    chosen: list[values.Field] = []
+    samplers: dict[Name, _Sampler] = {}
 
     def every() -> Iterator[values.Field]:
         for one in _expand(catalogs.units(recipe.source, store), store):
             if recipe.correct.method == "basic" and one.planes:
                 plate = (one.id.study, one.id.plate)
-                samplers.setdefault(plate, _Sampler(recipe.correct.frames, recipe.seed)).offer(one)
+                if plate not in samplers:
+                    samplers[plate] = _Sampler(recipe.correct.frames, recipe.seed)
+                samplers[plate].offer(one)
             yield one
 
     everything = every()
-    chosen = list(recipe.select.apply(everything))
-    if not chosen:
+    chosen = _Chosen(store)
+    for one in recipe.select.apply(everything):
+        chosen.add(one)
+    if not len(chosen.plate_of):
         raise NotFoundError("the recipe selects no field", remedy="loosen `select`, or check the catalog's tables")
-    wanted = {(one.id.study, one.id.plate) for one in chosen}
     for _ in everything:  # a limit may have stopped the selection early: the samples still come from whole plates
         pass
-    samples = {plate: samplers[plate].sample() for plate in sorted(wanted & samplers.keys())}
-    return Plan(list(_units(chosen, samples, recipe, store)), samples)
+    sampled = {plate: samplers[plate].lines() for plate in sorted(chosen.plates.keys() & samplers.keys())}
+    fits = {plate: _fit_key(lines, recipe) for plate, lines in sampled.items()}
+    units = chosen.keyed(digest([recipe.steps(), step_versions(recipe)]), fits)
+    return Plan(units, Samples({plate: pack(lines) for plate, lines in sampled.items()}), fits)
+
+
+def print_of(recipe: Recipe, tables: Mapping[str, str]) -> str:
+    """Fingerprint of the plan, where tables alone decide it: equal prints, equal plans. Empty where none can be had.
+
+    Args:
+        recipe: what is planned.
+        tables: sha256 of each local file that the recipe names.
+    """
+    if not catalogs.closed(recipe.source) or scheme_of(catalogs.base(recipe.source)) == "local":
+        return ""  # files beside the tables have a say: local ones are looked at anew each time
+    whole = recipe.model_dump(mode="json")
+    return digest(
+        [_LAYOUT, __version__, whole["source"], whole["select"], recipe.steps(), step_versions(recipe), dict(tables)]
+    )
+
+
+class _Chosen:
+    """Collects the fields of a plan, packed as they come."""
+
+    def __init__(self, store: Store) -> None:
+        self.plates: dict[Name, int] = {}
+        self.plate_of = array("I")
+        self._store = store if isinstance(store, LocalStore) else None
+        self._blocks: list[bytes] = []
+        self._lines: list[str] = []
+
+    def add(self, one: values.Field) -> None:
+        plate = (one.id.study, one.id.plate)
+        self.plate_of.append(self.plates.setdefault(plate, len(self.plates)))
+        self._lines.append(line(one, _stamps(one, self._store) if self._store else ()))
+        if len(self._lines) == BLOCK:
+            self._close()
+
+    def _close(self) -> None:
+        if self._lines:
+            self._blocks.append(pack(self._lines))
+            self._lines.clear()
+
+    def keyed(self, base: str, fits: Mapping[Name, str]) -> Units:
+        """The units, each key the hash of the steps, the plate's fit, the field's identity and its files' stamps."""
+        self._close()
+        plates = list(self.plates)
+        heads = [f'["{base}","{fits.get(plate, "")}",' for plate in plates]
+        keys, plate_of = bytearray(), iter(self.plate_of)
+        for block in self._blocks:
+            for text in unpack(block):
+                told, _, stamps = text.split("\t")
+                content = f"{heads[next(plate_of)]}{told},{stamps}]"
+                keys += hashlib.blake2b(content.encode(), digest_size=KEY_BYTES).digest()
+        units = Units(self._blocks, bytes(keys), plates, self.plate_of)
+        _refuse_twins(units)
+        return units
+
+
+def _refuse_twins(units: Units) -> None:
+    halves = np.frombuffer(units.keys, dtype="<u8").reshape(-1, 2)
+    order = np.lexsort(halves.T)
+    twins = np.flatnonzero((halves[order[1:]] == halves[order[:-1]]).all(axis=1))
+    if twins.size:
+        twin = units[int(order[twins + 1].min())]
+        raise RecipeError(f"the catalog names the same field twice: {twin.field.id}", remedy="remove the duplicate row")
 
 
 def _expand(found: Iterable[values.Field | values.Container], store: Store) -> Iterator[values.Field]:
@@ -80,24 +166,6 @@ def _expand(found: Iterable[values.Field | values.Container], store: Store) -> I
         else:
             for inner in formats.fields(store, one):
                 yield replace(inner, pixels=None)
-
-
-def _units(
-    chosen: list[values.Field],
-    samples: dict[tuple[str, str], tuple[values.Field, ...]],
-    recipe: Recipe,
-    store: Store,
-) -> Iterator[Unit]:
-    base = digest([recipe.steps(), step_versions(recipe)])
-    fits = {plate: _fit_key(sample, recipe) for plate, sample in samples.items()}
-    seen: dict[str, values.FieldId] = {}
-    for position, one in enumerate(chosen):
-        fit = fits.get((one.id.study, one.id.plate), "")
-        key = digest([base, fit, _identity(one), _stamps(one, store)])
-        if key in seen:
-            raise RecipeError(f"the catalog names the same field twice: {one.id}", remedy="remove the duplicate row")
-        seen[key] = one.id
-        yield Unit(key, position, one, one.annotation.get("unresolved", "") if not one.planes else "")
 
 
 def step_versions(recipe: Recipe) -> dict[str, Any]:
@@ -111,20 +179,8 @@ def step_versions(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _identity(one: values.Field) -> list[Any]:
-    return [
-        [one.id.study, one.id.plate, one.id.well, one.id.site, one.id.time, one.id.z],
-        [channel.name for channel in one.channels],
-        [[plane.key, plane.format, plane.inner, plane.c, plane.t, plane.z] for plane in one.planes],
-        one.pixel_size,
-        sorted(one.annotation.items()),
-    ]
-
-
-def _stamps(one: values.Field, store: Store) -> list[str]:
+def _stamps(one: values.Field, store: LocalStore) -> list[str]:
     """Size and time of local files, so that a replaced file is measured again; remote blobs are taken as immutable."""
-    if not isinstance(store, LocalStore):
-        return []
     return [_stamp(store, key) for key in sorted({plane.key for plane in one.planes})]
 
 
@@ -136,9 +192,17 @@ def _stamp(store: LocalStore, key: str) -> str:
     return f"{blob.size} {blob.version}"
 
 
-def _fit_key(sample: Iterable[values.Field], recipe: Recipe) -> str:
-    settings = recipe.correct.model_dump(mode="json")
-    return digest([[_identity(one) for one in sample], settings, recipe.seed, images.VERSION])
+def _fit_key(sample: Iterable[str], recipe: Recipe) -> str:
+    identities = [json.loads(text.split("\t")[0]) for text in sample]
+    return digest([identities, recipe.correct.model_dump(mode="json"), recipe.seed, images.VERSION])
+
+
+def _series(blobs: Mapping[str, bytes], prefix: str) -> list[bytes]:
+    return [blobs[name] for name in sorted(blobs) if name.startswith(prefix)]
+
+
+def _blob(value: Any) -> bytes:
+    return zlib.compress(json.dumps(value, separators=(",", ":")).encode())
 
 
 class _Sampler:
@@ -147,16 +211,16 @@ class _Sampler:
     def __init__(self, count: int, seed: int) -> None:
         self._count = count
         self._seed = seed
-        self._heap: list[tuple[int, str, values.Field]] = []
+        self._heap: list[tuple[int, str, str]] = []
 
     def offer(self, one: values.Field) -> None:
         name = f"{self._seed}\0{one.id}\0{one.id.z}"
-        rank = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
-        item = (-rank, name, one)
+        rank = -int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
         if len(self._heap) < self._count:
-            heapq.heappush(self._heap, item)
-        elif item > self._heap[0]:
-            heapq.heapreplace(self._heap, item)
+            heapq.heappush(self._heap, (rank, name, line(one)))
+        elif (rank, name) > self._heap[0][:2]:
+            heapq.heapreplace(self._heap, (rank, name, line(one)))
 
-    def sample(self) -> tuple[values.Field, ...]:
-        return tuple(one for _, _, one in sorted(self._heap, key=lambda item: item[1]))
+    def lines(self) -> list[str]:
+        """The sampled fields, by name."""
+        return [text for _, _, text in sorted(self._heap, key=lambda item: item[1])]

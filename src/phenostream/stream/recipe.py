@@ -96,6 +96,8 @@ class Recipe(Frozen):
             raise RecipeError(f"{name} is not a mapping of steps", remedy="start it with `source:`")
         for override in overrides:
             _override(mapping, override)
+        # Parsed here, so that an error of a catalog or segmenter stands as it is and not inside pydantic's.
+        mapping = {**mapping, **{key: parse(mapping[key]) for key, parse in _PARSERS.items() if key in mapping}}
         try:
             return cls.model_validate(mapping)
         except ValidationError as error:
@@ -113,6 +115,9 @@ class Recipe(Frozen):
     def digest(self) -> str:
         """Hash of the steps: two recipes with the same digest may share a run folder."""
         return digest(self.steps())
+
+
+_PARSERS = {"source": _catalog, "segment": _segmenter}
 
 
 def digest(value: Any) -> str:
