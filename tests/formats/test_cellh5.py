@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -322,3 +323,12 @@ def test_damage_under_a_checksum_is_noticed(tmp_path):
         store.blobs["a.ch5"] = whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :]
         with pytest.raises(DamagedError):
             formats.read(store, Plane("a.ch5", "cellh5"))
+
+
+def test_many_threads_read_at_once(real):
+    """HDF5 has one lock; no thread may wait for another one's bytes while it holds it, nor see its file."""
+    planes = [Plane(REAL, "cellh5", ROOT, t=t % 21) for t in range(64)]
+    truth = {plane.t: formats.read(real, plane) for plane in planes[:21]}
+    with ThreadPoolExecutor(8) as pool:
+        for plane, found in zip(planes, pool.map(lambda plane: formats.read(real, plane), planes), strict=True):
+            np.testing.assert_array_equal(found, truth[plane.t])

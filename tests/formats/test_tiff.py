@@ -216,3 +216,21 @@ def test_a_header_that_lies_about_the_size_is_refused(tmp_path, compression):
             store.blobs["x.tif"] = bytes(changed)
             with pytest.raises(DamagedError):
                 formats.read(store, Plane("x.tif", "tiff"))
+
+
+@pytest.mark.parametrize("layout", [{"compression": "jpeg2000"}, {"compression": "lzma", "tile": (64, 64)}, {}])
+def test_touch_needs_no_decoder(tmp_path, layout):
+    """The bytes that a touch moves are those that reading moves, whoever decodes them."""
+    tifffile.imwrite(tmp_path / "a.tif", cells((900, 1000)), **layout)
+    store, plane = MemoryStore.of(tmp_path), Plane("a.tif", "tiff")
+    formats.touch(store, plane)
+    touched = sorted(store.traffic)
+    store.traffic.clear()
+    formats.read(store, plane)
+    assert sorted(store.traffic) == touched
+
+
+def test_samples_in_planes_of_their_own(tmp_path):
+    pixels = cells((60, 70), "uint8")
+    found = one(tmp_path, np.stack([pixels] * 3), photometric="rgb", planarconfig="separate", compression="zlib")
+    np.testing.assert_array_equal(found, pixels)

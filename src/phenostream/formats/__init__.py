@@ -61,6 +61,13 @@ def reader(name: str) -> Reader:
     return cast("Reader", import_module(f"{__name__}.{name}"))
 
 
+def __getattr__(name: str) -> Any:
+    # `formats.png.write` without an import of its own; readers are loaded on first use.
+    if not name.startswith("_") and name in {module.name for module in iter_modules(__path__)}:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def read(store: Store, plane: Plane) -> NDArray[Any]:
     """The pixels (Y, X) of `plane`, in the dtype of the file; only the bytes of this plane are read.
 

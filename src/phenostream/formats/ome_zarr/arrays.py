@@ -69,18 +69,15 @@ class Array:
     plain: Mapping[str, Any]
 
 
-def open_array(store: Store, key: str) -> Array | None:
-    """The array in the folder `key`, of Zarr v2 or v3; None where there is none. Raises DamagedError."""
-    old = document(store, join(key, ".zarray"))
-    new = document(store, join(key, "zarr.json")) if old is None else None
-    told = old if old is not None else new
+def open_array(store: Store, key: str, zarr_format: int) -> Array | None:
+    """The array in the folder `key`, of Zarr format 2 or 3; None where there is none. Raises DamagedError."""
+    told = document(store, join(key, ".zarray" if zarr_format == 2 else "zarr.json"))
     if told is None or told.get("node_type", "array") != "array":
         return None
-    version = 2 if old is not None else 3
-    if told.get("zarr_format") != version:
-        raise DamagedError(f"array {key} is of Zarr version {told.get('zarr_format')}, its name says {version}")
+    if told.get("zarr_format") != zarr_format:
+        raise DamagedError(f"array {key} is of Zarr format {told.get('zarr_format')} in a group of {zarr_format}")
     try:
-        return _of_v2(key, told) if version == 2 else _of_v3(key, told)
+        return _of_v2(key, told) if zarr_format == 2 else _of_v3(key, told)
     except PhenostreamError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -217,14 +214,25 @@ def _from_shards(store: Store, array: Array, wanted: Sequence[tuple[int, ...]]) 
         if offset == length == 2**64 - 1:
             raise NotFoundError(f"chunk {indices} is missing in shard {key}", remedy=_FETCH_AGAIN)
         spans.append((array.name(indices), key, offset, offset + length))
-    blobs = _at_once(lambda span: _blob(store, *span[1:]), spans)
-    return {span[0]: _whole(blob, span) for span, blob in zip(spans, blobs, strict=True)}
+    groups = _neighbours(sorted(spans, key=lambda span: span[1:]))
+    blobs = _at_once(lambda group: _blob(store, group[0][1], group[0][2], group[-1][3]), groups)
+    found = {}
+    for group, blob in zip(groups, blobs, strict=True):
+        if len(blob) != group[-1][3] - group[0][2]:
+            raise DamagedError(f"shard {group[0][1]} ends before its chunk {group[-1][0]}", remedy=_FETCH_AGAIN)
+        found.update({name: blob[start - group[0][2] : stop - group[0][2]] for name, _, start, stop in group})
+    return found
 
 
-def _whole(blob: bytes, span: tuple[str, str, int, int]) -> bytes:
-    if len(blob) != span[3] - span[2]:
-        raise DamagedError(f"shard {span[1]} ends before its chunk {span[0]}", remedy=_FETCH_AGAIN)
-    return blob
+def _neighbours(spans: Sequence[tuple[str, str, int, int]]) -> list[list[tuple[str, str, int, int]]]:
+    """Spans of one shard that touch each other come in one request."""
+    groups: list[list[tuple[str, str, int, int]]] = []
+    for span in spans:
+        if groups and groups[-1][-1][1] == span[1] and groups[-1][-1][3] == span[2]:
+            groups[-1].append(span)
+        else:
+            groups.append([span])
+    return groups
 
 
 def _shard_index(store: Store, key: str, shards: Shards, per_shard: tuple[int, ...]) -> NDArray[np.uint64]:

@@ -38,12 +38,14 @@ class Multiscale:
         paths: the array of each resolution, finest first.
         pixel_sizes: micrometres a pixel of each resolution; None where the file does not say.
         channels: omero labels; empty where there are none.
+        zarr_format: of the group, and so of its arrays.
     """
 
     axes: tuple[str, ...]
     paths: tuple[str, ...]
     pixel_sizes: tuple[float | None, ...]
     channels: tuple[str, ...] = ()
+    zarr_format: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +78,18 @@ def _document(store: Store, key: str) -> dict[str, Any] | None:
 def attributes(store: Store, group: str) -> dict[str, Any] | None:
     """The OME attributes of the group at key `group`, of Zarr v2 or v3; None where there is neither.
 
-    Those of version 0.5 are taken out of their ``ome`` member, so that both versions read alike.
+    Those of version 0.5 are taken out of their ``ome`` member, so that both versions read alike; ``zarr_format`` is
+    added.
     """
     old = document(store, join(group, ".zattrs"))
     if old is not None:
-        return old
+        return {**old, "zarr_format": 2}
     new = document(store, join(group, "zarr.json"))
     if new is None:
         return None
     told = _mapping(_mapping(new.get("attributes", {}), group).get("ome", {}), group)
     _check_version(told, group)
-    return told
+    return {**told, "zarr_format": 3}
 
 
 def multiscale(attrs: Mapping[str, Any], what: str) -> Multiscale:
@@ -104,7 +107,7 @@ def multiscale(attrs: Mapping[str, Any], what: str) -> Multiscale:
     found = [_mapping(entry, what) for entry in datasets]
     sizes = [_pixel_size(image, axes, common, _scale(entry, axes, what, required=True)) for entry in found]
     paths = tuple(inside(_text(entry, "path", what), what) for entry in found)
-    return Multiscale(axes, paths, tuple(sizes), _channels(attrs))
+    return Multiscale(axes, paths, tuple(sizes), _channels(attrs), attrs.get("zarr_format", 2))
 
 
 def plate(attrs: Mapping[str, Any], what: str) -> Plate:

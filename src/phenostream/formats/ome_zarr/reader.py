@@ -160,7 +160,7 @@ def _channels(scales: Multiscale, length: int) -> tuple[Channel, ...]:
 
 
 def _array(store: Store, image: _Image) -> arrays.Array:
-    array = arrays.open_array(store, image.array_key)
+    array = arrays.open_array(store, image.array_key, image.scales.zarr_format)
     if array is None:
         raise NotFoundError(f"no array at {image.array_key}", remedy="check the image or its resolution")
     if len(array.shape) != len(image.scales.axes):
