@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -15,7 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 # One worker is one core: libraries that would start threads of their own are held to one.
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "NUMBA_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")  # fmt: skip
+_ONE_THREAD = dict.fromkeys(
+    (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "BLIS_NUM_THREADS",
+        "NUMBA_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+    ),
+    "1",
+)
 
 
 class Executor(Protocol):
@@ -102,6 +114,8 @@ def _bare_start() -> Iterator[None]:
     A fresh process would import the caller's ``__main__`` again; a script without a main guard would then start itself
     over. Workers need only importable functions, so they get an empty main module.
     """
+    # Ctrl-C reaches every process of a terminal: one that is just starting would die of it with a traceback.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     main = sys.modules["__main__"]
     os.environ.update(_ONE_THREAD)
@@ -115,12 +129,12 @@ def _bare_start() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _begin(parent: int) -> None:
     """Leave Ctrl-C to the conductor, and do not outlive it."""
     import ctypes  # noqa: PLC0415
-    import signal  # noqa: PLC0415
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

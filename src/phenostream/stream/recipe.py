@@ -14,7 +14,7 @@ from phenostream import objects
 from phenostream.errors import NotFoundError, RecipeError
 from phenostream.features import MeasureSettings
 from phenostream.images import IlluminationSettings
-from phenostream.sources import catalogs
+from phenostream.sources import TransportOptions, catalogs
 from phenostream.stream.select import Select
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ class StreamSettings(Frozen):
     )
     memory: ByteSize = Field(ByteSize(8 * 10**9), description="cap on the memory of all workers together")
     batch_size: int = Field(8, ge=1, le=4096, description="units made visible by one ledger transaction")
-    tries: int = Field(4, ge=1, le=20, description="tries of a transfer before its unit counts as failed")
-    bandwidth: ByteSize | None = Field(None, description="bytes a second to take from the archive at most")
 
 
 def _segmenter(value: Any) -> Any:
@@ -75,6 +73,9 @@ class Recipe(Frozen):
     measure: MeasureSettings = Field(default_factory=MeasureSettings, description="families and their parameters")
     output: OutputSettings = Field(default_factory=OutputSettings, description="what is written for each field")
     stream: StreamSettings = Field(default_factory=StreamSettings, description="workers, budget, batches")
+    transport: TransportOptions = Field(
+        default_factory=TransportOptions, description="patience, limits and credentials of the archive's transport"
+    )
     seed: int = Field(0, ge=0, description="of every random choice")
 
     @classmethod
