@@ -23,22 +23,24 @@ def to_outside(
     boxes: NDArray[np.int64],
     shape: tuple[int, int],
     walls: bool,
-) -> NDArray[np.int64]:
-    """Squared Euclidean distance of every object pixel to the nearest pixel that is not of its object.
+    out: NDArray[np.int64],
+) -> None:
+    """Write the squared Euclidean distance of every object pixel to the nearest pixel that is not of its object.
 
-    With `walls` whatever lies beyond the image is outside; without, the image border is no edge, and an object that
-    fills the image is at distance 2**40 everywhere. Exact: two integer passes, columns then rows.
+    With `walls` whatever lies beyond the image is outside. Without, the image border is no edge, an object that fills
+    the image is at distance 2**40 everywhere, and only objects at the border are written: the others are as they were.
+    Exact: two integer passes, columns then rows.
     """
-    out = np.empty(rows.size, np.int64)
     for i in range(boxes.shape[0]):
         top, left, bottom, right = boxes[i]
+        if not walls and top > 0 and left > 0 and bottom < shape[0] and right < shape[1]:
+            continue
         up = _columns(rows, cols, offsets[i], offsets[i + 1], boxes[i], walls or top > 0, walls or bottom < shape[0])
         near = np.empty_like(up)
         for y in range(up.shape[0]):
             _row(up[y], near[y], walls or left > 0, walls or right < shape[1])
         for k in range(offsets[i], offsets[i + 1]):
             out[k] = near[rows[k] - top, cols[k] - left]
-    return out
 
 
 @kernel

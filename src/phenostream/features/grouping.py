@@ -37,23 +37,28 @@ def renumber(labels: NDArray[np.int32], numbers: NDArray[np.int64], largest: int
 
 
 @kernel
-def group(labels: NDArray[np.int32], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Flat indices of the pixels of objects 1 to `n`, object by object in raster order, and their n + 1 borders."""
-    flat = labels.ravel()
+def group(
+    labels: NDArray[np.int32], n: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
+    """Flat index, row and column of the pixels of objects 1 to `n`, object by object in raster order; n + 1 borders."""
+    height, width = labels.shape
     offsets = np.zeros(n + 2, np.int64)
-    for label in flat:
+    for label in labels.flat:
         offsets[label + 1] += 1
     offsets[1] = 0
     for i in range(1, n + 2):
         offsets[i] += offsets[i - 1]
     pixels = np.empty(offsets[n + 1], np.int64)
+    rows, cols = np.empty(pixels.size, np.int32), np.empty(pixels.size, np.int32)
     cursor = offsets.copy()
-    for index in range(flat.size):
-        label = flat[index]
-        if label > 0:
-            pixels[cursor[label]] = index
-            cursor[label] += 1
-    return pixels, offsets[1:]
+    for y in range(height):
+        for x in range(width):
+            label = labels[y, x]
+            if label > 0:
+                k = cursor[label]
+                pixels[k], rows[k], cols[k] = y * width + x, y, x
+                cursor[label] += 1
+    return pixels, rows, cols, offsets[1:]
 
 
 @kernel

@@ -151,43 +151,83 @@ def widths(points: NDArray[np.int64]) -> tuple[float, float]:
     return np.sqrt(widest), narrowest if count > 2 else 0.0
 
 
-@kernel
-def circle(points: NDArray[np.int64]) -> tuple[float, float, float]:
-    """Row and column of the centre, and the radius, of the smallest circle that encloses the hull `points`.
+def enclosing_circles(points: NDArray[np.int64], borders: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n, 3): row and column of the centre, and the radius, of the smallest circle round each hull of `hulls`.
 
     Chrystal (1885), On the problem to construct the minimum circle enclosing n given points in a plane, Proc. Edinburgh
-    Math. Soc. 3, 30-33: from any side of the hull, the vertex that sees it under the smallest angle decides.
+    Math. Soc. 3, 30-33: from any side of the hull, the vertex that sees it under the smallest angle decides. All objects
+    take their steps together, so that NumPy's arc cosine, whose rounding decides between vertices on one circle and so
+    which pixels count as inside, is the one that CellProfiler uses.
     """
-    count = points.shape[0]
-    if count == 1:
-        return float(points[0, 0]), float(points[0, 1]), 0.0
-    s, t = 0, 1
-    while True:
-        closest, least, at_s, at_t = -1, np.inf, 0.0, 0.0
-        for v in range(count):
-            if v != s and v != t:
-                alpha = _angle(points[s], points[t], points[v])
-                beta = _angle(points[t], points[s], points[v])
-                if np.pi - beta - alpha < least:
-                    closest, least, at_s, at_t = v, np.pi - beta - alpha, alpha, beta
-        if closest < 0 or least >= np.pi / 2:
-            row, col = (points[s, 0] + points[t, 0]) / 2.0, (points[s, 1] + points[t, 1]) / 2.0
-            down, right = float(points[s, 0] - points[t, 0]), float(points[s, 1] - points[t, 1])
-            return row, col, np.sqrt(down * down + right * right) / 2
-        if at_s <= np.pi / 2 and at_t <= np.pi / 2:
-            return _through(points[s], points[t], points[closest])
-        if at_s > np.pi / 2:
-            s = closest
-        else:
-            t = closest
+    found = np.zeros((len(borders) - 1, 3))
+    sides = np.column_stack([borders[:-1], borders[:-1] + 1])
+    left = np.ones(len(found), np.bool_)
+    while left.any():
+        with np.errstate(invalid="ignore"):
+            angles = np.abs(np.arccos(_cosines(points, borders, sides, left)))
+        _step(points, borders, angles, sides, left, found)
+    return found
 
 
 @kernel
-def _angle(at: NDArray[np.int64], one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
-    """Angle at `at` between the directions to `one` and `other`."""
+def _cosines(
+    points: NDArray[np.int64], borders: NDArray[np.int64], sides: NDArray[np.int64], left: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """(2, vertices): cosine of the angles at both ends of its object's side, in the triangle with each vertex."""
+    out = np.full((2, points.shape[0]), np.nan)
+    for i in range(left.size):
+        if not left[i]:
+            continue
+        s, t = sides[i]
+        for v in range(borders[i], borders[i + 1]):
+            if v != s and v != t:
+                out[0, v] = _cosine(points[s], points[t], points[v])
+                out[1, v] = _cosine(points[t], points[s], points[v])
+    return out
+
+
+@kernel
+def _cosine(at: NDArray[np.int64], one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
+    """Of the angle at `at` between the directions to `one` and `other`."""
     ay, ax = float(one[0] - at[0]), float(one[1] - at[1])
     by, bx = float(other[0] - at[0]), float(other[1] - at[1])
-    return abs(np.arccos((ay * by + ax * bx) / np.sqrt((ay * ay + ax * ax) * (by * by + bx * bx))))
+    return (ay * by + ax * bx) / np.sqrt((ay * ay + ax * ax) * (by * by + bx * bx))
+
+
+@kernel
+def _step(
+    points: NDArray[np.int64],
+    borders: NDArray[np.int64],
+    angles: NDArray[np.float64],
+    sides: NDArray[np.int64],
+    left: NDArray[np.bool_],
+    found: NDArray[np.float64],
+) -> None:
+    """Find the circle of each object that is left, or take a vertex as a new end of its side."""
+    for i in range(left.size):
+        if not left[i]:
+            continue
+        start, stop = borders[i], borders[i + 1]
+        closest, least = -1, np.inf
+        for v in range(start, stop):
+            angle = np.pi - angles[1, v] - angles[0, v]
+            if angle < least:
+                closest, least = v, angle
+        if closest < 0 or least >= np.pi / 2:
+            found[i] = _across(points[sides[i, 0]], points[min(sides[i, 1], stop - 1)])
+            left[i] = False
+        elif angles[0, closest] <= np.pi / 2 and angles[1, closest] <= np.pi / 2:
+            found[i] = _through(points[sides[i, 0]], points[sides[i, 1]], points[closest])
+            left[i] = False
+        else:
+            sides[i, 0 if angles[0, closest] > np.pi / 2 else 1] = closest
+
+
+@kernel
+def _across(a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[float, float, float]:
+    """The circle on the diameter between two points."""
+    down, right = float(a[0] - b[0]), float(a[1] - b[1])
+    return (a[0] + b[0]) / 2, (a[1] + b[1]) / 2, np.sqrt(down * down + right * right) / 2
 
 
 @kernel

@@ -49,7 +49,7 @@ class Scene:
 
     def prepare(self) -> Scene:
         """Compute what families share, so that threads only read it."""
-        _ = self.grouped, self.places, self.areas, self.boxes
+        _ = self._grouped, self.areas, self.boxes, self.thickness, self.depth, self.hulls
         return self
 
     def image(self, channel: str) -> NDArray[Any]:
@@ -75,26 +75,31 @@ class Scene:
             values = values.astype(np.float32) / np.float32(self.scale(channel))
         return values.astype(np.float64)
 
+    def levels(self, channel: str) -> NDArray[np.int32]:
+        """The same pixels unscaled where they are integers below 2**16; empty otherwise."""
+        image = self.image(channel)
+        if image.dtype.kind != "u" or image.dtype.itemsize > 2:
+            return np.empty(0, np.int32)
+        return image.ravel()[self.pixels].astype(np.int32)
+
     @cached_property
-    def grouped(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Flat indices of all object pixels, object by object in raster order, and the n + 1 borders between objects."""
+    def _grouped(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
         return group(self.labels, len(self))
 
     @property
     def pixels(self) -> NDArray[np.int64]:
-        """Flat indices of all object pixels, object by object."""
-        return self.grouped[0]
+        """Flat indices of all object pixels, object by object in raster order."""
+        return self._grouped[0]
+
+    @property
+    def places(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Row and column of every object pixel, in the order of `pixels`."""
+        return self._grouped[1:3]
 
     @property
     def offsets(self) -> NDArray[np.int64]:
-        """Object i owns ``pixels[offsets[i]:offsets[i + 1]]``."""
-        return self.grouped[1]
-
-    @cached_property
-    def places(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Row and column of every object pixel, in the order of `pixels`."""
-        rows, cols = np.divmod(self.pixels, self.labels.shape[1])
-        return rows.astype(np.int32), cols.astype(np.int32)
+        """Object i owns ``pixels[offsets[i]:offsets[i + 1]]``; n + 1 of them."""
+        return self._grouped[3]
 
     @cached_property
     def areas(self) -> NDArray[np.int64]:
@@ -102,14 +107,18 @@ class Scene:
         return np.diff(self.offsets)
 
     @cached_property
-    def depth(self) -> NDArray[np.float64]:
-        """Distance of every object pixel to the nearest pixel that is not of its object; the image border is no edge."""
-        return np.sqrt(to_outside(*self.places, self.offsets, self.boxes, self.labels.shape, False).astype(np.float64))
+    def thickness(self) -> NDArray[np.int64]:
+        """Squared distance of every object pixel to the nearest pixel not of its object; beyond the image is outside."""
+        out = np.empty(len(self.pixels), np.int64)
+        to_outside(*self.places, self.offsets, self.boxes, self.labels.shape, True, out)
+        return out
 
     @cached_property
-    def thickness(self) -> NDArray[np.float64]:
-        """The same with everything beyond the image as outside."""
-        return np.sqrt(to_outside(*self.places, self.offsets, self.boxes, self.labels.shape, True).astype(np.float64))
+    def depth(self) -> NDArray[np.int64]:
+        """The same where the image border is no edge."""
+        out = self.thickness.copy()
+        to_outside(*self.places, self.offsets, self.boxes, self.labels.shape, False, out)
+        return out
 
     @cached_property
     def hulls(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -86,3 +86,19 @@ def test_conformance(name, seed):
 
 def test_published_families_exist():
     assert set(PUBLISHED) <= set(names())
+
+
+@quick
+@given(seed=seeds)
+def test_same_moments(seed):
+    found = disagreements("size_shape", *awkward_field(seed), rtol=1e-8, atol=1e-7, settings={"moments": True})
+    # What is zero by symmetry is rounding of large terms in both.
+    assert [line for line in found if "Orientation" not in line and "CentralMoment" not in line] == []
+
+
+@quick
+@given(seed=seeds)
+def test_same_radial_zernikes(seed):
+    found = disagreements("radial_zernike", *awkward_field(seed), rtol=1e-8, atol=1e-11)
+    # The phase of a moment that is zero is rounding.
+    assert [line for line in found if "Phase" not in line] == []

@@ -71,7 +71,7 @@ def _sectors(
     cols: NDArray[np.int32],
     offsets: NDArray[np.int64],
     boxes: NDArray[np.int64],
-    depth: NDArray[np.float64],
+    depth: NDArray[np.int64],
     bins: int,
     radius: int,
 ) -> NDArray[np.int16]:
@@ -92,7 +92,7 @@ def _sectors(
             if length == np.inf:
                 out[k] = _UNREACHED
                 continue
-            share = length / radius if radius > 0 else length / (length + depth[k] + 0.001)
+            share = length / radius if radius > 0 else length / (length + np.sqrt(depth[k]) + 0.001)
             down, right = rows[k] - rows[centre], cols[k] - cols[centre]
             wedge = (down > 0) + 2 * (right > 0) + 4 * (abs(down) > abs(right))
             out[k] = min(int(share * bins), bins) * _WEDGES + wedge

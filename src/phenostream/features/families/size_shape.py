@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from phenostream.features.compiled import kernel
 from phenostream.features.hulls import convex_area, extremes
+from phenostream.features.moments import moment_names, moments
 from phenostream.values import Column
 
 if TYPE_CHECKING:
@@ -62,21 +63,28 @@ _EULER = np.array([0, 1, 1, 0, 1, 0, -2, -1, 1, -2, 0, -1, 0, -1, -1, 0], np.int
 
 
 class Settings(BaseModel):
-    """Size and shape have no parameters."""
+    """Whether moments are wanted too."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    moments: bool = Field(
+        False, description="Also report spatial, central, normalised and Hu moments and the inertia tensor."
+    )
+
 
 def columns(settings: Settings, channels: Sequence[str]) -> list[Column]:  # noqa: ARG001
-    """``AreaShape_*``: one column a feature."""
-    return [
+    """``AreaShape_*``: one column a feature, then the moments where asked for."""
+    found = [
         Column(f"AreaShape_{name}", family="AreaShape", unit=unit, positional=name.startswith(_POSITIONAL))
         for name, unit in _UNITS.items()
     ]
+    if settings.moments:
+        found += [Column(f"AreaShape_{name}", family="AreaShape", unit="1") for name in moment_names()]
+    return found
 
 
-def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:  # noqa: ARG001
-    """The features (n, 23). A single pixel has no perimeter, so its FormFactor is infinite, as in CellProfiler."""
+def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
+    """The features (n, 23, or 76 with moments). A single pixel has no perimeter, so its FormFactor is infinite, as in CellProfiler."""
     outline = _outlines(*scene.places, scene.offsets, scene.boxes, _PERIMETER, _EULER)
     found = {
         **_extent(scene),
@@ -84,7 +92,8 @@ def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:  # noqa: A
         **_roundness(scene.areas.astype(float), outline),
         **dict(zip(("MaximumRadius", "MeanRadius", "MedianRadius"), _radii(scene.thickness, scene.offsets).T, strict=True)),
     }
-    return np.column_stack([found[name] for name in _UNITS]).astype(float)
+    block = np.column_stack([found[name] for name in _UNITS]).astype(float)
+    return np.hstack([block, moments(*scene.places, scene.offsets, scene.boxes)]) if settings.moments else block
 
 
 def _extent(scene: Scene) -> dict[str, NDArray[np.float64]]:
@@ -213,13 +222,24 @@ def _euler(inside: NDArray[np.int64], quads: NDArray[np.int64]) -> int:
 
 
 @kernel
-def _radii(thickness: NDArray[np.float64], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n, 3): largest, mean and median distance to the outside."""
+def _radii(thickness: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n, 3): largest, mean and median of the square root of `thickness`; by counting, as it is whole and small."""
     n = offsets.size - 1
     out = np.empty((n, 3))
     for i in range(n):
-        ordered = np.sort(thickness[offsets[i] : offsets[i + 1]])
-        half = ordered.size // 2
-        median = ordered[half] if ordered.size % 2 else (ordered[half - 1] + ordered[half]) / 2
-        out[i] = (ordered[-1], ordered.mean(), median)
+        own = thickness[offsets[i] : offsets[i + 1]]
+        counts = np.zeros(own.max() + 1, np.int64)
+        for square in own:
+            counts[square] += 1
+        below, mean, lower, upper = 0, 0.0, 0.0, 0.0
+        for square in range(counts.size):
+            if counts[square] > 0:
+                root = np.sqrt(square)
+                mean += counts[square] * root
+                if below <= (own.size - 1) // 2:
+                    lower = root
+                if below <= own.size // 2:
+                    upper = root
+                below += counts[square]
+        out[i] = (np.sqrt(own.max()), mean / own.size, (lower + upper) / 2)
     return out

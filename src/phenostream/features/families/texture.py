@@ -115,17 +115,18 @@ def _measure(
     for i in range(n):
         top, left = boxes[i, 0], boxes[i, 1]
         crop = np.zeros((boxes[i, 2] - top, boxes[i, 3] - left), np.uint8)
-        highest = 0
+        lowest, highest = 255, 0
         for k in range(offsets[i], offsets[i + 1]):
             crop[rows[k] - top, cols[k] - left] = levels[k]
-            highest = max(highest, levels[k])
+            if levels[k] > 0:
+                lowest, highest = min(lowest, levels[k]), max(highest, levels[k])
         for d in range(steps.shape[0]):
             used, pairs = _count(crop, steps[d, 0], steps[d, 1], table, touched)
             if pairs == 0:
                 out[i] = np.nan
                 break
             _histograms(table, touched[:used], single, total, apart)
-            _features(table, touched[:used], pairs, single, total, apart, highest, logs, haralick, out[i, d])
+            _features(table, touched[:used], pairs, single, total, apart, (lowest, highest), logs, haralick, out[i, d])
             table[touched[:used]] = 0
             single[:], total[:], apart[:] = 0, 0, 0
     return out
@@ -217,20 +218,24 @@ def _features(
     single: NDArray[np.int64],
     total: NDArray[np.int64],
     apart: NDArray[np.int64],
-    highest: int,
+    span: tuple[int, int],
     logs: NDArray[np.float64],
     haralick: bool,
     out: NDArray[np.float64],
 ) -> None:
     size = 2 * pairs
+    lowest, highest = span
+    # Levels count from the lowest in use, so that empty ones cost nothing.
+    single, total, apart = single[lowest : highest + 1], total[2 * lowest : 2 * highest + 1], apart[: highest + 1]
     mean, variance = _spread(single, size)
+    mean += lowest
     second = shared = 0.0
     for cell in touched:
         a, b, count = cell // 256, cell % 256, table[cell]
         second += (4.0 if a == b else 2.0) * count * count
         shared += 2.0 * count * (a - mean) * (b - mean)
     contrast = closeness = 0.0
-    for k in range(highest):
+    for k in range(highest - lowest + 1):
         contrast += float(k * k) * apart[k]
         closeness += apart[k] / (1.0 + k * k)
     out[0] = second / size / size
@@ -239,10 +244,11 @@ def _features(
     out[3] = variance
     out[4] = closeness / size
     out[5], out[6] = _spread(total, size)
+    out[5] += 2 * lowest
     out[7] = _entropy(total, size, logs)
     # One level only: all entropies are zero, and rounding must not make them something else.
     out[8] = _cell_entropy(table, touched, size, logs) if variance > 0 else 0.0
-    out[9] = _spread(apart, size)[1] if haralick else _histogram_variance(apart, size, highest + 1)
+    out[9] = _spread(apart, size)[1] if haralick else _histogram_variance(apart, size)
     out[10] = _entropy(apart, size, logs)
     alone = _entropy(single, size, logs)
     out[11] = (out[8] - 2 * alone) / alone if alone > 0 else 0.0
@@ -250,10 +256,10 @@ def _features(
 
 
 @kernel
-def _histogram_variance(apart: NDArray[np.int64], size: int, length: int) -> float:
-    """Variance of the first `length` values of ``apart / size``: what CellProfiler calls DifferenceVariance."""
-    mean = 1.0 / length
+def _histogram_variance(apart: NDArray[np.int64], size: int) -> float:
+    """Variance of the values of ``apart / size``, 0 to the highest level: what CellProfiler calls DifferenceVariance."""
+    mean = 1.0 / apart.size
     variance = 0.0
-    for k in range(length):
-        variance += (apart[k] / size - mean) ** 2
-    return variance / length
+    for count in apart:
+        variance += (count / size - mean) ** 2
+    return variance / apart.size
