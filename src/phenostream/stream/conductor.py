@@ -6,14 +6,15 @@ One thread decides. Transfers run in threads, work in the executor; both give fu
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from threading import Event
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from phenostream import objects
-from phenostream.errors import DiskFullError, OverBudgetError, PhenostreamError, StepError
-from phenostream.stream import steps
+from phenostream.errors import DamagedError, DiskFullError, OverBudgetError, PhenostreamError, StepError
+from phenostream.sources import LocalStore
+from phenostream.stream import errands, steps
 from phenostream.stream.budget import LeaseTooSmallError
 from phenostream.stream.fetch import Bundle, CancelledFetchError, Fetcher
 from phenostream.stream.folder import clear_spool
@@ -23,6 +24,7 @@ from phenostream.stream.plates import Plates
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+    from threading import Event
 
     from phenostream.stream.budget import Budget
     from phenostream.stream.executor import Executor
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 _FIRST_LEASE = 4 * 1024 * 1024
 _DEATHS_ALLOWED = 2
+_GRACE = 2.0
 
 
 class Conductor:
@@ -52,8 +55,9 @@ class Conductor:
         budget: Budget,
         recorder: Recorder,
         executor: Executor,
+        stop: Event,
     ) -> None:
-        """Ready to conduct; the executor is closed at the end."""
+        """Ready to conduct; at the end the executor is closed, and `stop` is set for all that waits in the network."""
         self._stream = recipe.stream
         self._steps = recipe.canonical_steps()
         self._folder = folder
@@ -61,7 +65,9 @@ class Conductor:
         self._budget = budget
         self._recorder = recorder
         self._executor = executor
-        self._stop = Event()
+        self._stop = stop
+        self._remote = not isinstance(store, LocalStore)
+        self.refetched = 0
         self._fetcher = Fetcher(
             store, folder / "spool",
             segmenter=objects.build(recipe.segment), window=recipe.correct.method == "idrstream", stop=self._stop,
@@ -70,7 +76,6 @@ class Conductor:
             plan, recipe,
             folder=folder, ledger=ledger, journal=journal, submit=executor.submit, reject=recorder.reject,
         )  # fmt: skip
-        self._threads = ThreadPoolExecutor(self._stream.fetchers, thread_name_prefix="fetch")
         self._transfers: dict[Future[Bundle], Job] = {}
         self._work: dict[Future[Any], Job] = {}
         self._fetched: deque[Job] = deque()
@@ -88,24 +93,31 @@ class Conductor:
         try:
             self._plates.enqueue(units)
             self._loop()
+            self._end(kill=False)
         except KeyboardInterrupt:
-            self._journal.note("interrupted", "interrupted: units in work are given up, what is done is kept")
             self._end(kill=True)
+            self._journal.note("interrupted", "interrupted: units in work are given up, what is done is kept")
             return True
         except BaseException as error:
-            self._journal.note("stopped", f"stopped: {error}", error=type(error).__name__)
+            with suppress(DiskFullError):
+                self._journal.note("stopped", f"stopped: {error}", error=type(error).__name__)
             self._end(kill=True)
             raise
-        self._end(kill=False)
         return False
 
     def _end(self, *, kill: bool) -> None:
-        """Stop transfers and workers, make visible what is finished, leave the spool empty."""
+        """Stop transfers and workers, leave the spool empty, make visible what is finished.
+
+        Transfers that write end within the grace; one that a silent server holds is left behind: it will find that the
+        run has stopped before it touches the disk. The spool goes first, since the ledger may need its room.
+        """
         self._stop.set()
         self._executor.close(kill=kill)
-        self._threads.shutdown(wait=True, cancel_futures=True)
-        self._recorder.flush()
-        clear_spool(self._folder)
+        wait(self._transfers, timeout=_GRACE)
+        try:
+            clear_spool(self._folder)
+        finally:
+            self._recorder.flush()
 
     def _loop(self) -> None:
         while True:
@@ -160,7 +172,7 @@ class Conductor:
         if lease is None:
             return False
         job.lease = wanted
-        self._transfers[self._threads.submit(self._fetcher.fetch, job.spool_name, job.field, lease)] = job
+        self._transfers[errands.send(self._fetcher.fetch, job.spool_name, job.field, lease)] = job
         return True
 
     def _make_room(self, wanted: int) -> None:
@@ -255,10 +267,20 @@ class Conductor:
             job.drop()
 
     def _give_up(self, job: Job, error: PhenostreamError) -> None:
-        if job.unit is None:
+        if self._remote and isinstance(error, DamagedError) and not job.refetched:
+            self._refetch(job, error)
+        elif job.unit is None:
             self._plates.sampled(job, error)
         else:
             self._recorder.reject(job.unit, error)
+
+    def _refetch(self, job: Job, error: PhenostreamError) -> None:
+        """The network may have damaged what the archive has whole: ask once more before the input is blamed."""
+        job.refetched = True
+        self.refetched += 1
+        self._fetcher.forget()
+        self._again.append(job)
+        self._journal.note("refetched", f"fetched again: {job.field.id}: {error.message}", place=error.place)
 
     def _bury(self) -> None:
         """A worker died: jobs in work come again one by one; the one that dies alone twice is given up."""

@@ -55,6 +55,10 @@ class Fetcher:
         self._stop = stop
         self._cache = MetadataCache(_CACHE_BYTES)
 
+    def forget(self) -> None:
+        """Ask for shared metadata anew: what is remembered may have arrived damaged."""
+        self._cache = MetadataCache(_CACHE_BYTES)
+
     def fetch(self, name: str, field: values.Field, lease: Lease) -> Bundle:
         """Everything that reading `field` needs, complete and hashed, in ``spool/<name>``.
 
@@ -78,7 +82,9 @@ class Fetcher:
             lease.shrink()
             return Bundle(folder, lease, digest, time.perf_counter() - start)
         except BaseException as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            # A transfer that outlives its run must not touch the spool: it may be another run's by then.
+            if not self._stop.is_set():
+                shutil.rmtree(folder, ignore_errors=True)
             lease.close()
             self._raise(error, field)
             raise

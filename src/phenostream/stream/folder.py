@@ -16,7 +16,7 @@ from phenostream.errors import BusyError, DiskFullError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ENOTDIR, errno.ENAMETOOLONG}
 
 _README = """This folder is one phenostream run. It explains itself:
 
@@ -36,10 +36,17 @@ spool/         scratch, empty when nothing runs
 def open_folder(path: Path) -> Path:
     """Make the run folder and its rooms. Raises DiskFullError where it cannot be written."""
     with named_disk(path):
-        for name in ("parts", "illumination", "spool"):
-            (path / name).mkdir(parents=True, exist_ok=True)
-        (path / "README.txt").write_text(_README, encoding="utf-8")
+        try:
+            for name in ("parts", "illumination", "spool"):
+                (path / name).mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise DiskFullError(f"{error.filename} is in the way", remedy="choose another folder") from error
     return path
+
+
+def explain(path: Path) -> None:
+    """Leave the page that explains the folder to whoever finds it."""
+    write_text(path / "README.txt", _README)
 
 
 @contextmanager
@@ -75,12 +82,17 @@ def sweep(path: Path, named: set[str]) -> int:
     """Delete scratch and every part and fit that the ledger does not name; bytes freed."""
     freed = clear_spool(path)
     with named_disk(path):
-        for room in ("parts", "illumination"):
-            for file in sorted((path / room).rglob("*")):
-                if file.is_file() and file.relative_to(path).as_posix() not in named:
-                    freed += file.stat().st_size
-                    file.unlink()
+        for file in strays(path, named):
+            freed += file.lstat().st_size
+            file.unlink()
     return freed
+
+
+def strays(path: Path, named: set[str]) -> list[Path]:
+    """Files that an idle run folder should not hold: scratch, half-written ones, parts and fits not in `named`."""
+    rooms = (path / room for room in ("parts", "illumination", "spool"))
+    found = [file for room in rooms for file in sorted(room.rglob("*")) if file.is_symlink() or not file.is_dir()]
+    return [*(file for file in found if file.relative_to(path).as_posix() not in named), *sorted(path.glob("*.part"))]
 
 
 def clear_spool(path: Path) -> int:
@@ -111,36 +123,41 @@ def size_of(path: Path) -> int:
 def publish(folder: Path, payload: bytes, room: str, suffix: str) -> tuple[str, str]:
     """Write `payload` durably under its content hash: (path relative to the folder, sha256).
 
-    Temporary name in the spool, fsync, rename, fsync of the folder: a file under its final name is whole.
+    Temporary name beside it, fsync, rename, fsync of the folder: a file under its final name is whole. (Beside it, and
+    not in the spool, so that the spool may lie on another disk.)
     """
     sha256 = hashlib.sha256(payload).hexdigest()
     shelf = folder / room / sha256[:2]
     final = shelf / f"{sha256}{suffix}"
-    temporary = folder / "spool" / f"{sha256}{suffix}.part"
     with named_disk(folder):
         new_shelf = not shelf.is_dir()
         shelf.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(final)
-        sync_folder(shelf)
+        _replace(final, payload)
         if new_shelf:
             sync_folder(shelf.parent)
     return final.relative_to(folder).as_posix(), sha256
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a small file atomically and durably."""
-    temporary = path.with_name(path.name + ".part")
+    """Replace a small file atomically and durably; one that says the same already is left as it is."""
+    payload = text.encode()
     with named_disk(path):
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        if not path.is_file() or path.read_bytes() != payload:
+            _replace(path, payload)
+
+
+def _replace(path: Path, payload: bytes) -> None:
+    temporary = path.with_name(path.name + ".part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(payload)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        sync_folder(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
 
 
 def sync_folder(path: Path) -> None:

@@ -20,6 +20,7 @@ class Job:
         lease: bytes of disk to ask for, 0 where nothing is known yet.
         deaths: how often a worker died with this job alone in hand.
         bundle: its captured bytes, once they are here.
+        refetched: whether damaged bytes of it were asked for once more.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Job:
     lease: int = 0
     deaths: int = 0
     bundle: Bundle | None = None
+    refetched: bool = False
 
     @property
     def spool_name(self) -> str:

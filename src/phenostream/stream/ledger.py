@@ -31,13 +31,18 @@ CREATE TABLE IF NOT EXISTS units(
     reason TEXT, step TEXT, message TEXT, remedy TEXT, error_id TEXT,
     part TEXT, rows INTEGER, bytes INTEGER, source TEXT,
     qc TEXT, annotation TEXT, seconds TEXT, finished REAL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS units_by_state ON units(state);
+);
+CREATE INDEX IF NOT EXISTS units_by_state ON units(state, position, reason, rows);
 CREATE INDEX IF NOT EXISTS units_by_position ON units(position);
-CREATE TABLE IF NOT EXISTS parts(path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL, rows INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS units_by_end ON units(finished) WHERE finished IS NOT NULL;
+CREATE INDEX IF NOT EXISTS units_by_part ON units(part) WHERE part IS NOT NULL;
+CREATE TABLE IF NOT EXISTS parts(
+    path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL, rows INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS fits(
     key TEXT PRIMARY KEY, plate TEXT, channel TEXT, path TEXT NOT NULL, sha256 TEXT NOT NULL, frames INTEGER
 );
+CREATE TABLE IF NOT EXISTS plan(name TEXT PRIMARY KEY, content BLOB NOT NULL);
 """
 
 
@@ -114,20 +119,24 @@ class Ledger:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything inside becomes visible together, or not at all."""
+        """Everything inside becomes visible together, or not at all; within another one, with that one."""
+        if self._db.in_transaction:
+            yield
+            return
         with _named(self.path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # SQLite ends it by itself where the disk is full
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     def get(self, name: str, default: str = "") -> str:
         """A value of the `meta` table."""
-        row = self._db.execute("SELECT value FROM meta WHERE name=?", (name,)).fetchone()
-        return str(row[0]) if row else default
+        row = self.query("SELECT value FROM meta WHERE name=?", (name,))
+        return str(row[0][0]) if row else default
 
     def put(self, **pairs: str) -> None:
         """Set values of the `meta` table, within the caller's transaction where there is one."""
@@ -146,12 +155,16 @@ class Ledger:
         Returns:
             How many units were superseded: the same field stands in the plan under another key, since its file or a
             step's code changed. Their rows go, and with the next sweep their parts.
+
+        Raises:
+            LedgerError: units stand here that the plan does not name; nothing is changed.
         """
         with self.transaction():
             self._db.execute("UPDATE units SET position=-1")
             self._db.executemany(
                 "INSERT INTO units(key,position,study,plate,well,site,time,z,annotation) VALUES(?,?,?,?,?,?,?,?,?)"
-                " ON CONFLICT(key) DO UPDATE SET position=excluded.position",
+                " ON CONFLICT(key) DO UPDATE SET position=excluded.position,study=excluded.study,plate=excluded.plate,"
+                "well=excluded.well,site=excluded.site,time=excluded.time,z=excluded.z,annotation=excluded.annotation",
                 rows,
             )
             superseded = self._db.execute(
@@ -159,12 +172,27 @@ class Ledger:
                 " (SELECT study,plate,well,site,time,z FROM units WHERE position>=0)"
             ).rowcount
             if superseded:
-                self._db.execute("DELETE FROM parts WHERE path NOT IN (SELECT part FROM units WHERE part NOTNULL)")
+                self._forget_parts()
+            if unplanned := self._db.execute("SELECT count(*) FROM units WHERE position<0").fetchone()[0]:
+                raise LedgerError(
+                    f"{unplanned:,} units of {self.path.parent} are of fields that this recipe does not select",
+                    remedy="choose another --out; a run folder only grows",
+                )
         return int(superseded)
 
-    def unplanned(self) -> int:
-        """How many units stand in the ledger that the last plan did not name."""
-        return int(self._db.execute("SELECT count(*) FROM units WHERE position<0").fetchone()[0])
+    def forget(self, units: Iterable[str], fits: Iterable[str]) -> None:
+        """Put units back to waiting and drop fits, by key: what they named, and what no unit names, goes unnamed."""
+        with self.transaction():
+            self._db.executemany(
+                "UPDATE units SET state='waiting',part=NULL,rows=NULL,bytes=NULL,source=NULL,qc=NULL,seconds=NULL,"
+                "reason=NULL,step=NULL,message=NULL,remedy=NULL,error_id=NULL,finished=NULL WHERE key=?",
+                ((key,) for key in units),
+            )
+            self._db.executemany("DELETE FROM fits WHERE key=?", ((key,) for key in fits))
+            self._forget_parts()
+
+    def _forget_parts(self) -> None:
+        self._db.execute("DELETE FROM parts WHERE path NOT IN (SELECT part FROM units WHERE part NOTNULL)")
 
     def retry(self, states: tuple[str, ...]) -> None:
         """Put units of these states back to waiting."""

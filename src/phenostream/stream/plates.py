@@ -11,6 +11,7 @@ import numpy as np
 from phenostream.errors import EmptyError, NotFoundError
 from phenostream.stream import steps
 from phenostream.stream.folder import publish
+from phenostream.stream.interrupts import whole
 from phenostream.stream.jobs import Job, place
 
 if TYPE_CHECKING:
@@ -181,7 +182,8 @@ class Plates:
         if error is not None:
             plate.trouble = error  # type: ignore[assignment]
         else:
-            self._publish(name, channel, future.result(), frames)
+            with whole():
+                self._publish(name, channel, future.result(), frames)
         if not plate.unfitted:
             plate.shrunk.clear()
             plate.ready = True

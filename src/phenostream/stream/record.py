@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from phenostream.errors import OverBudgetError, StepError
 from phenostream.stream.folder import publish
+from phenostream.stream.interrupts import whole
 from phenostream.stream.jobs import place
 from phenostream.stream.ledger import Outcome, Part
 
@@ -91,9 +92,10 @@ class Recorder:
                 continue
             if lease is None:
                 return
-            self._unwritten.popleft()
-            self._leases.append(lease)
-            self._publish(unit, product, bundle)
+            with whole():
+                self._unwritten.popleft()
+                self._leases.append(lease)
+                self._publish(unit, product, bundle)
 
     def _publish(self, unit: Unit, product: Product, bundle: Bundle) -> None:
         path, sha256 = publish(self._folder, product.payload, "parts", ".parquet")
@@ -144,12 +146,13 @@ class Recorder:
 
     def flush(self) -> None:
         """One transaction makes the batch visible; then the leases of its parts end."""
-        if self._settled:
-            self._ledger.record(self._settled)
-            self._settled.clear()
-        for lease in self._leases:
-            lease.close()
-        self._leases.clear()
+        with whole():
+            if self._settled:
+                self._ledger.record(self._settled)
+                self._settled.clear()
+            for lease in self._leases:
+                lease.close()
+            self._leases.clear()
         self._last_flush = time.monotonic()
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from phenostream import sources
@@ -14,7 +16,9 @@ from phenostream.sources import catalogs
 from phenostream.stream.budget import Budget
 from phenostream.stream.conductor import Conductor
 from phenostream.stream.executor import Executor, Processes
-from phenostream.stream.folder import locked, open_folder, sweep, write_text
+from phenostream.stream.fetch import CancelledFetchError
+from phenostream.stream.folder import explain, locked, open_folder, sweep, write_text
+from phenostream.stream.interrupts import handled
 from phenostream.stream.journal import Journal
 from phenostream.stream.ledger import Ledger
 from phenostream.stream.plan import Plan, Unit, make_plan
@@ -71,13 +75,9 @@ def run(
     """
     resolved = Recipe.load(recipe, overrides)
     folder = open_folder(Path(out) if out is not None else default_folder(recipe))
-    with locked(folder):
-        ledger, journal = Ledger(folder, create=True), Journal(folder)
-        try:
-            return _run(resolved, folder, ledger, journal, retry=retry, progress=progress, executor=executor)
-        finally:
-            ledger.close()
-            journal.close()
+    with handled(), locked(folder), closing(Ledger(folder, create=True)) as ledger, closing(Journal(folder)) as journal:
+        explain(folder)
+        return _run(resolved, folder, ledger, journal, retry=retry, progress=progress, executor=executor)
 
 
 def default_folder(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
@@ -85,11 +85,16 @@ def default_folder(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
     return Path(f"{Path(recipe).stem}-run" if isinstance(recipe, str | Path) else "phenostream-run")
 
 
-def store_of(recipe: Recipe) -> Store:
-    """The store that a recipe's catalog reads from."""
-    rate = float(recipe.stream.bandwidth) if recipe.stream.bandwidth else None
-    options = sources.TransportOptions(tries=recipe.stream.tries, rate=rate)
-    return sources.open_store(catalogs.base(recipe.source), options=options)
+def store_of(recipe: Recipe, stop: Event | None = None) -> Store:
+    """The store that a recipe's catalog reads from; once `stop` is set, no wait between tries goes on."""
+
+    def sleep(seconds: float) -> None:
+        if stop is None:
+            time.sleep(seconds)
+        elif stop.wait(seconds):
+            raise CancelledFetchError
+
+    return sources.open_store(catalogs.base(recipe.source), options=recipe.transport, sleep=sleep)
 
 
 def _run(
@@ -104,7 +109,8 @@ def _run(
 ) -> RunResult:
     started = time.monotonic()
     _check_recipe(recipe, folder, ledger)
-    store = store_of(recipe)
+    stop = Event()
+    store = store_of(recipe, stop)
     plan = make_plan(recipe, store)
     anew = _enrol(plan, recipe, folder, ledger, retry)
     if freed := sweep(folder, ledger.named_files()):
@@ -120,10 +126,12 @@ def _run(
     if waiting:
         conductor = Conductor(
             plan, recipe, store,
-            folder=folder, ledger=ledger, journal=journal, budget=budget, recorder=recorder,
+            folder=folder, ledger=ledger, journal=journal, budget=budget, recorder=recorder, stop=stop,
             executor=executor or Processes(recipe.stream.workers),
         )  # fmt: skip
         interrupted = conductor.conduct(unit for unit in plan.units if unit.key in waiting)
+        if conductor.refetched:
+            ledger.put(refetched=str(int(ledger.get("refetched", "0")) + conductor.refetched))
     seconds = time.monotonic() - started
     _remember(ledger, store, seconds, budget.peak)
     return _account(plan, folder, ledger, journal, seconds=seconds, peak=budget.peak, interrupted=interrupted)
@@ -141,11 +149,6 @@ def _check_recipe(recipe: Recipe, folder: Path, ledger: Ledger) -> None:
 def _enrol(plan: Plan, recipe: Recipe, folder: Path, ledger: Ledger, retry: tuple[str, ...]) -> int:
     """Write the plan into the ledger, and what it came from into run.json; how many units are computed anew."""
     anew = ledger.enrol(_row(unit) for unit in plan.units)
-    if count := ledger.unplanned():
-        raise LedgerError(
-            f"{count:,} units of {folder} are of fields that this recipe does not select",
-            remedy="choose another --out; a run folder only grows",
-        )
     if retry:
         ledger.retry(retry)
     with ledger.transaction():

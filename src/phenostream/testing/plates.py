@@ -1,0 +1,95 @@
+"""Tiny plates and light recipes, so that a hundred runs fit into a minute; and what a finished run folder must be."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import imagecodecs
+import numpy as np
+
+from phenostream import profiles
+from phenostream.stream.verify import verify
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+_SIDE = 48
+_PLACES = ((14, 14), (34, 32))
+
+
+def image(seed: int) -> NDArray[np.uint8]:
+    """Two bright discs on a noisy background, (48, 48) uint8."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.normal(12, 2, (_SIDE, _SIDE))
+    rows, columns = np.ogrid[:_SIDE, :_SIDE]
+    for row, column in _PLACES:
+        pixels[(rows - row) ** 2 + (columns - column) ** 2 < rng.integers(6, 9) ** 2] += 100
+    return np.clip(pixels, 0, 255).astype(np.uint8)
+
+
+def write_plate(root: Path, wells: int, name: str = "P1") -> Path:
+    """Write ``root/<name>/A<well>_s1_w1.png`` for so many wells; `root` again."""
+    folder = root / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for well in range(1, wells + 1):
+        path = folder / f"A{well}_s1_w1.png"
+        path.write_bytes(imagecodecs.png_encode(image(well), level=1))
+    return root
+
+
+def light_recipe(base: str | Path, **stream: Any) -> dict[str, Any]:
+    """A recipe for such a plate that takes milliseconds a unit; `stream` overrides settings of that step."""
+    return {
+        "source": {
+            "catalog": "folder",
+            "base": str(base),
+            "pattern": "{plate}/{well}_s{site}_w{channel}.png",
+            "channels": {"1": "DNA"},
+        },
+        "correct": {"method": "none"},
+        "segment": {"model": "classical", "channel": "DNA"},
+        "measure": {"families": ["intensity"]},
+        "output": {"thumbnail": 0, "outlines": False},
+        "stream": {"disk_budget": 1_000_000, "batch_size": 3, "fetchers": 2, "workers": 1} | stream,
+    }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """What a finished run folder holds: every part's path (its name is its hash), and all rows in plan order."""
+
+    parts: tuple[str, ...]
+    rows: pa.Table
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Result) and self.parts == other.parts and self.rows.equals(other.rows)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def result_of(folder: Path) -> Result:
+    """The result in `folder`, read through its ledger."""
+    with closing(sqlite3.connect(folder / "ledger.db")) as ledger:
+        parts = tuple(row[0] for row in ledger.execute("SELECT path FROM parts ORDER BY path"))
+    return Result(parts, profiles.read_profiles(folder))
+
+
+def faults_of(folder: Path, reference: Result, inputs: int) -> list[str]:
+    """What is wrong with a run folder that should equal `reference`: lost, doubled, torn, left over; empty where all is well."""
+    found = [f"{fault.kind} {fault.path}: {fault.message}" for fault in verify(folder).faults]
+    with closing(sqlite3.connect(folder / "ledger.db")) as ledger:
+        counts = dict(ledger.execute("SELECT state, count(*) FROM units GROUP BY state"))
+    if counts != {"done": inputs}:
+        found.append(f"{inputs} inputs, accounted for: {counts}")
+    told = result_of(folder)
+    if told != reference:
+        found.append(f"lost {set(reference.parts) - set(told.parts)}, foreign {set(told.parts) - set(reference.parts)}")
+    cells = told.rows["CellId"].to_pylist()
+    if len(cells) != len(set(cells)):
+        found.append(f"{len(cells) - len(set(cells))} rows doubled")
+    return found
