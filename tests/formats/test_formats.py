@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,3 +131,14 @@ def test_types():
     assert limits.check_dtype(">u2", "x") == np.dtype("u2")
     with pytest.raises(WrongDtypeError, match="float64; allowed are uint8"):
         limits.check_dtype("f8", "x")
+
+
+def test_the_page_about_formats_runs(tmp_path, monkeypatch):
+    """Every Python block of docs/formats.md, in order."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert blocks
+    monkeypatch.chdir(tmp_path)
+    known: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "formats.md", "exec"), known)

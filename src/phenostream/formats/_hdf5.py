@@ -255,6 +255,8 @@ def ask(store: Store, key: str, action: Callable[[File], T], *, limits: Limits =
         else:
             if not arrived.late:
                 return answer
+        if len(arrived.blocks) * BLOCK > limits.metadata_bytes:
+            raise DamagedError(f"the metadata of {key} leads nowhere", remedy=_FETCH_AGAIN)
         arrived.take(_fetch(store, key, sorted(arrived.wanted | arrived.wanted_blocks)))
 
 

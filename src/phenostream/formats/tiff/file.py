@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 BLOCK = 4096
 HEAD = 8 * BLOCK
 # A file up to this size comes whole: its pages are about all there is.
-WHOLE = 2**20
+WHOLE = 2**17
 
 
 class StoreFile(io.RawIOBase):

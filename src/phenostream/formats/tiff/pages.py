@@ -29,8 +29,8 @@ _FETCH_AGAIN = "fetch the file again, or tell whoever keeps it"
 # Codecs whose output is plain bytes, so that its length can be held against what the page says.
 _CODECS: dict[int, Callable[..., Any]] = {
     5: imagecodecs.lzw_decode,
-    8: imagecodecs.zlib_decode,
-    32946: imagecodecs.zlib_decode,
+    8: imagecodecs.deflate_decode,
+    32946: imagecodecs.deflate_decode,
     32773: imagecodecs.packbits_decode,
     50000: imagecodecs.zstd_decode,
 }

@@ -45,7 +45,7 @@ def fields(store: Store, container: Container) -> Iterator[Field]:
 def read(store: Store, plane: Plane, *, limits: Limits = DEFAULT) -> NDArray[Any]:
     """The pixels (Y, X) of one page, in native byte order.
 
-    Touches the chain of page headers up to this page and its strips or tiles; a file up to 1 MiB comes whole.
+    Touches the chain of page headers up to this page and its strips or tiles; a file up to 128 KiB comes whole.
 
     Raises:
         NotFoundError: no such file.

@@ -38,7 +38,7 @@ def write(
         ome: add OME-XML, so that axes, channels and pixel size are kept; without it pages are just pages.
         channels: names; numbered where there are fewer than channels.
         pixel_size: micrometres a pixel.
-        compression: ``zlib`` and ``zstd`` notice damage, ``lzw`` and ``none`` do not.
+        compression: only ``zlib`` carries a checksum (Adler-32); the others cannot notice damage.
 
     Raises:
         WrongShapeError: another shape.
