@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from phenostream.report.page import write
+    from phenostream.report.running import run
 
-__all__ = ["write"]
+__all__ = ["run", "write"]
+
+# Looked up on first use: templates and figures take their time to import.
+_MODULES = {"run": "running", "write": "page"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "write":
-        # Looked up on first use: templates and figures take their time to import.
-        return import_module("phenostream.report.page").write
+    if name in _MODULES:
+        return getattr(import_module(f"phenostream.report.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'phenostream.report' has no attribute {name!r}")

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from phenostream.errors import PhenostreamError
-from phenostream.profiles import Manifest, part_schema, profiles_schema, read_part
+from phenostream.profiles import Manifest, part_schema, read_part
 from phenostream.report.plates import number
 from phenostream.values import columns_of
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from phenostream.profiles import PartEntry
     from phenostream.report.facts import Facts
     from phenostream.values import Column
 
@@ -33,7 +34,7 @@ _WANTED = (
     ("Granularity", "1"),
 )
 _SHOWN = 8
-_CELLS = 200_000
+_CELLS = 100_000
 _BINS = 40
 
 
@@ -69,14 +70,13 @@ class Distributions:
 
 
 def distributions(facts: Facts) -> Distributions:
-    """Histograms of up to eight features over at most about 200,000 cells: every k-th part, the same ones each time."""
-    described = [column for column in columns_of(profiles_schema(facts.folder)) if column.role == "feature"]
-    chosen = _choose(described)
-    if not chosen:
-        return Distributions((), 0, len(described))
-    table = _sample(facts, [column.name for column in chosen])
+    """Histograms of up to eight features over about 100,000 cells at most: every k-th part, the same ones each time."""
+    parts = _sampled(facts)
+    known = {column.name: column for _, schema in parts for column in columns_of(schema) if column.role == "feature"}
+    chosen = _choose(list(known.values()))
+    table = _values(facts, parts, [column.name for column in chosen])
     made = [_histogram(column, table.column(column.name).to_numpy()) for column in chosen]
-    return Distributions([one for one in made if one], table.num_rows, len(described))
+    return Distributions([one for one in made if one], table.num_rows, len(known))
 
 
 def _choose(features: Sequence[Column]) -> list[Column]:
@@ -91,19 +91,28 @@ def _choose(features: Sequence[Column]) -> list[Column]:
     return (chosen or rest)[:_SHOWN]
 
 
-def _sample(facts: Facts, names: Sequence[str]) -> pa.Table:
+def _sampled(facts: Facts) -> list[tuple[PartEntry, pa.Schema]]:
+    """The parts to look into, and their columns; those that cannot be read are noted."""
     with Manifest(facts.folder) as manifest:
         parts = manifest.parts()
     step = max(1, -(-sum(part.rows for part in parts) // _CELLS))
-    tables = []
+    found = []
     for part in parts[::step]:
         try:
-            known = set(part_schema(part.path).names)
-            tables.append(read_part(part.path, [name for name in names if name in known], sha256=part.sha256))
+            found.append((part, part_schema(part.path)))
         except PhenostreamError as error:
             facts.skip(part.path, error)
-    empty = pa.table({name: pa.array([], pa.float32()) for name in names})
-    return pa.concat_tables([empty, *tables], promote_options="permissive")
+    return found
+
+
+def _values(facts: Facts, parts: Sequence[tuple[PartEntry, pa.Schema]], names: Sequence[str]) -> pa.Table:
+    tables = [pa.table({name: pa.array([], pa.float32()) for name in names})]
+    for part, schema in parts:
+        try:
+            tables.append(read_part(part.path, [name for name in names if name in schema.names], sha256=part.sha256))
+        except PhenostreamError as error:
+            facts.skip(part.path, error)
+    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def _histogram(column: Column, values: NDArray[np.float32]) -> Histogram | None:
