@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from phenostream.images import fit_illumination
     from phenostream.objects import segment
     from phenostream.profiles import read_profiles
-    from phenostream.stream import run
+    from phenostream.report import run
 
 __all__ = ["__version__", "fit_illumination", "measure", "read_profiles", "run", "segment"]
 
@@ -24,7 +24,7 @@ _ROOMS = {
     "segment": "phenostream.objects",
     "measure": "phenostream.features",
     "fit_illumination": "phenostream.images",
-    "run": "phenostream.stream",
+    "run": "phenostream.report",
     "read_profiles": "phenostream.profiles",
 }
 
