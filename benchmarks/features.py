@@ -9,7 +9,6 @@ import argparse
 import io
 import json
 import os
-import resource
 import sys
 import time
 import warnings
@@ -20,6 +19,7 @@ from pathlib import Path
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+# ruff: noqa: E402
 import cp_measure
 import numpy as np
 import tifffile
@@ -93,7 +93,9 @@ def compare(image, labels):
         theirs = {}
         for accelerator in (None, "numba"):
             cp_measure.set_accelerator(accelerator)
-            theirs[accelerator] = fastest(lambda name=name, pixels=pixels: witness(name, pixels, labels, **options), 2)
+            theirs[accelerator] = fastest(
+                lambda name=name, pixels=pixels, options=options: witness(name, pixels, labels, **options), 2
+            )
         cp_measure.set_accelerator(None)
         rows.append({"family": name, "ours": ours * 1e3, "plain": theirs[None] * 1e3, "numba": theirs["numba"] * 1e3})
     whole = fastest(lambda: measure(image, labels))

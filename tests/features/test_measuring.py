@@ -111,13 +111,13 @@ def test_undefined_values_are_counted(field):
     ("change", "error"),
     [
         (lambda i, _: (i[:-1], _), WrongShapeError),
-        (lambda i, l: (i, l.astype(np.int32) - 1), WrongShapeError),
-        (lambda i, l: (i, l[0]), WrongShapeError),
-        (lambda i, l: (i, l / 2), WrongDtypeError),
-        (lambda i, l: (i.astype(np.int32), l), WrongDtypeError),
-        (lambda i, l: (np.where(i > 30, i, np.nan), l), NotFiniteError),
-        (lambda i, l: (i, l.astype(np.int64) << 31), TooLargeError),
-        (lambda i, l: (i[:0], l[:0]), EmptyError),
+        (lambda i, o: (i, o.astype(np.int32) - 1), WrongShapeError),
+        (lambda i, o: (i, o[0]), WrongShapeError),
+        (lambda i, o: (i, o / 2), WrongDtypeError),
+        (lambda i, o: (i.astype(np.int32), o), WrongDtypeError),
+        (lambda i, o: (np.where(i > 30, i, np.nan), o), NotFiniteError),
+        (lambda i, o: (i, o.astype(np.int64) << 31), TooLargeError),
+        (lambda i, o: (i[:0], o[:0]), EmptyError),
     ],
 )
 def test_bad_arrays(field, change, error):
@@ -138,7 +138,7 @@ def test_bad_names(field):
 
 
 def test_settings_are_checked():
-    with pytest.raises(RecipeError, match="texture.grey_levels"):
+    with pytest.raises(RecipeError, match=r"texture\.grey_levels"):
         MeasureSettings(parameters={"texture": {"grey_levels": 1000}}).plan()
     with pytest.raises(RecipeError, match="not chosen"):
         MeasureSettings(families=("feret",), parameters={"texture": {}}).plan()

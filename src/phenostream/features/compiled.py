@@ -15,11 +15,11 @@ Function = TypeVar("Function", bound="Callable[..., object]")
 def kernel(function: Function) -> Function:
     """`function` compiled on its first call and kept in numba's cache folder for later processes.
 
-    Threads run it in parallel. No fast-math: the same input gives the same bits, whatever the number of threads. Where no
-    cache folder can be written (a read-only installation without a home), it is compiled in every process instead.
+    Threads run it in parallel. No fast-math: the same input gives the same bits, whatever the number of threads.
+    Where no cache folder can be written (a read-only installation without a home), it is compiled in every process
+    instead.
     """
-    options = {"nogil": True, "error_model": "numpy"}
     try:
-        return cast("Function", njit(cache=True, **options)(function))
+        return cast("Function", njit(function, cache=True, nogil=True, error_model="numpy"))
     except RuntimeError:
-        return cast("Function", njit(**options)(function))
+        return cast("Function", njit(function, nogil=True, error_model="numpy"))

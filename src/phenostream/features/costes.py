@@ -1,8 +1,8 @@
 """Costes' automatic threshold: the highest pair of intensities below which two channels no longer go together.
 
-Costes et al. (2004), Automatic and quantitative measurement of protein-protein colocalization in live cells, Biophysical
-Journal 86, 3993-4003. The pair runs down the orthogonal regression line of the two channels; searched among grey levels as
-CellProfiler does.
+Costes et al. (2004), Automatic and quantitative measurement of protein-protein colocalization in live cells,
+Biophysical Journal 86, 3993-4003. The pair runs down the orthogonal regression line of the two channels; searched
+among grey levels as CellProfiler does.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _line(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float]
 
 @kernel
 def _below(a: NDArray[np.float64], b: NDArray[np.float64], low_a: float, low_b: float) -> tuple[float, int]:
-    """Correlation where either channel is below its threshold, and the number of such pixels; NaN for fewer than three."""
+    """Correlation where either channel is below its threshold, NaN for fewer than three pixels; their number."""
     count = 0
     x_sum = y_sum = 0.0
     for k in range(a.size):
@@ -81,7 +81,7 @@ def _below(a: NDArray[np.float64], b: NDArray[np.float64], low_a: float, low_b: 
             y_low, y_high = min(y_low, b[k]), max(y_high, b[k])
     if x_low == x_high or y_low == y_high:
         return np.nan, count
-    return xy / (np.sqrt(xx) * np.sqrt(yy)), count
+    return float(xy / (np.sqrt(xx) * np.sqrt(yy))), count
 
 
 @kernel
@@ -100,12 +100,17 @@ def _bisect(a: NDArray[np.float64], b: NDArray[np.float64], slope: float, shift:
             low = middle - 1
         last = middle
         middle = (high - low) // (1.2 if high - low > 6 else 2.0) + low
-    return (valid - 1) / scale
+    return float((valid - 1) / scale)
 
 
 @kernel
 def _descend(
-    a: NDArray[np.float64], b: NDArray[np.float64], slope: float, shift: float, scale: float, single: bool
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    slope: float,
+    shift: float,
+    scale: float,
+    single: bool,  # noqa: FBT001
 ) -> float:
     """From the brightest pixel down until the correlation below is gone."""
     step = 1.0 / scale
@@ -124,4 +129,4 @@ def _descend(
         if not single and level >= step * 10:
             stride = 10 if correlation > 0.45 else 5 if correlation > 0.35 else 2 if correlation > 0.25 else 1
         level -= step * stride
-    return cut
+    return float(cut)

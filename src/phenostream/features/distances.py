@@ -22,7 +22,7 @@ def to_outside(
     offsets: NDArray[np.int64],
     boxes: NDArray[np.int64],
     shape: tuple[int, int],
-    walls: bool,
+    walls: bool,  # noqa: FBT001
     out: NDArray[np.int64],
 ) -> None:
     """Write the squared Euclidean distance of every object pixel to the nearest pixel that is not of its object.
@@ -50,8 +50,8 @@ def _columns(
     start: int,
     stop: int,
     box: NDArray[np.int64],
-    above: bool,
-    below: bool,
+    above: bool,  # noqa: FBT001
+    below: bool,  # noqa: FBT001
 ) -> NDArray[np.int64]:
     """Squared distance to the nearest outside pixel in the same column, over the object's box."""
     height, width = box[2] - box[0], box[3] - box[1]
@@ -72,7 +72,7 @@ def _columns(
 
 
 @kernel
-def _row(up: NDArray[np.int64], near: NDArray[np.int64], before: bool, after: bool) -> None:
+def _row(up: NDArray[np.int64], near: NDArray[np.int64], before: bool, after: bool) -> None:  # noqa: FBT001
     """Smallest ``(x - u)**2 + up[u]`` over u, with zeros before and after the row where these are outside."""
     if up.max() > _WIDE * _WIDE:
         _row_envelope(up, near, before, after)
@@ -92,7 +92,7 @@ def _row(up: NDArray[np.int64], near: NDArray[np.int64], before: bool, after: bo
 
 
 @kernel
-def _row_envelope(up: NDArray[np.int64], near: NDArray[np.int64], before: bool, after: bool) -> None:
+def _row_envelope(up: NDArray[np.int64], near: NDArray[np.int64], before: bool, after: bool) -> None:  # noqa: FBT001
     """The same for wide objects, whose cost must not grow with the distance: lower envelope of parabolas.
 
     Felzenszwalb, Huttenlocher (2012), Distance Transforms of Sampled Functions, Theory of Computing 8, 415-428.

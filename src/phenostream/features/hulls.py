@@ -155,9 +155,9 @@ def enclosing_circles(points: NDArray[np.int64], borders: NDArray[np.int64]) -> 
     """(n, 3): row and column of the centre, and the radius, of the smallest circle round each hull of `hulls`.
 
     Chrystal (1885), On the problem to construct the minimum circle enclosing n given points in a plane, Proc. Edinburgh
-    Math. Soc. 3, 30-33: from any side of the hull, the vertex that sees it under the smallest angle decides. All objects
-    take their steps together, so that NumPy's arc cosine, whose rounding decides between vertices on one circle and so
-    which pixels count as inside, is the one that CellProfiler uses.
+    Math. Soc. 3, 30-33: from any side of the hull, the vertex that sees it under the smallest angle decides. All
+    objects take their steps together, so that NumPy's arc cosine, whose rounding decides between vertices on one
+    circle and so which pixels count as inside, is the one that CellProfiler uses.
     """
     found = np.zeros((len(borders) - 1, 3))
     sides = np.column_stack([borders[:-1], borders[:-1] + 1])
@@ -180,7 +180,7 @@ def _cosines(
             continue
         s, t = sides[i]
         for v in range(borders[i], borders[i + 1]):
-            if v != s and v != t:
+            if v not in (s, t):
                 out[0, v] = _cosine(points[s], points[t], points[v])
                 out[1, v] = _cosine(points[t], points[s], points[v])
     return out
@@ -191,7 +191,7 @@ def _cosine(at: NDArray[np.int64], one: NDArray[np.int64], other: NDArray[np.int
     """Of the angle at `at` between the directions to `one` and `other`."""
     ay, ax = float(one[0] - at[0]), float(one[1] - at[1])
     by, bx = float(other[0] - at[0]), float(other[1] - at[1])
-    return (ay * by + ax * bx) / np.sqrt((ay * ay + ax * ax) * (by * by + bx * bx))
+    return float((ay * by + ax * bx) / np.sqrt((ay * ay + ax * ax) * (by * by + bx * bx)))
 
 
 @kernel

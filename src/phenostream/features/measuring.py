@@ -49,10 +49,10 @@ def measure(
 
     Returns:
         One row an object by ascending label: ``ObjectNumber`` (int64, the label), then float64 columns named
-        ``Nuclei_AreaShape_Area``, ``Nuclei_Intensity_MeanIntensity_DNA`` ...; each field's metadata says family, channel
-        and unit (:func:`phenostream.values.columns_of`). Positions are in pixels from 0, the centre of the first pixel.
-        NaN stands where an object does not define a feature; the schema's metadata counts such objects by family under
-        ``phenostream.undefined``.
+        ``Nuclei_AreaShape_Area``, ``Nuclei_Intensity_MeanIntensity_DNA`` ...; each field's metadata says family,
+        channel and unit (:func:`phenostream.values.columns_of`). Positions are in pixels from 0, the centre of the
+        first pixel. NaN stands where an object does not define a feature; the schema's metadata counts such objects
+        by family under ``phenostream.undefined``.
 
     Raises:
         WrongShapeError: image and labels do not fit, or a label is negative.

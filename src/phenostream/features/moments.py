@@ -1,7 +1,8 @@
 """Moments of shapes: spatial, central, normalised, Hu's, and the inertia tensor.
 
-Hu (1962), Visual pattern recognition by moment invariants, IRE Trans. Information Theory 8(2), 179-187. The first index is
-the power of the row, the second that of the column; spatial moments count rows and columns from the bounding box.
+Hu (1962), Visual pattern recognition by moment invariants, IRE Trans. Information Theory 8(2), 179-187. The first
+index is the power of the row, the second that of the column; spatial moments count rows and columns from the bounding
+box.
 """
 
 from __future__ import annotations

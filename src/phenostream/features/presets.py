@@ -9,20 +9,77 @@ from phenostream.errors import NotFoundError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_SHAPE = """Area BoundingBoxArea BoundingBoxMaximum_X BoundingBoxMaximum_Y BoundingBoxMinimum_X BoundingBoxMinimum_Y
-Center_X Center_Y Compactness ConvexArea Eccentricity EquivalentDiameter EulerNumber Extent FormFactor MajorAxisLength
-MaxFeretDiameter MaximumRadius MeanRadius MedianRadius MinFeretDiameter MinorAxisLength Orientation Perimeter
-Solidity""".split()
-_INTENSITY = """IntegratedIntensity IntegratedIntensityEdge LowerQuartileIntensity MADIntensity MassDisplacement
-MaxIntensity MaxIntensityEdge MeanIntensity MeanIntensityEdge MedianIntensity MinIntensity MinIntensityEdge StdIntensity
-StdIntensityEdge UpperQuartileIntensity""".split()
-_NEIGHBORS = """AngleBetweenNeighbors FirstClosestDistance FirstClosestObjectNumber NumberOfNeighbors PercentTouching
-SecondClosestDistance SecondClosestObjectNumber""".split()
-_TEXTURE = """AngularSecondMoment Contrast Correlation DifferenceEntropy DifferenceVariance Entropy InfoMeas1 InfoMeas2
-InverseDifferenceMoment SumAverage SumEntropy SumVariance Variance""".split()
+_SHAPE = (
+    "Area",
+    "BoundingBoxArea",
+    "BoundingBoxMaximum_X",
+    "BoundingBoxMaximum_Y",
+    "BoundingBoxMinimum_X",
+    "BoundingBoxMinimum_Y",
+    "Center_X",
+    "Center_Y",
+    "Compactness",
+    "ConvexArea",
+    "Eccentricity",
+    "EquivalentDiameter",
+    "EulerNumber",
+    "Extent",
+    "FormFactor",
+    "MajorAxisLength",
+    "MaxFeretDiameter",
+    "MaximumRadius",
+    "MeanRadius",
+    "MedianRadius",
+    "MinFeretDiameter",
+    "MinorAxisLength",
+    "Orientation",
+    "Perimeter",
+    "Solidity",
+)
+_INTENSITY = (
+    "IntegratedIntensity",
+    "IntegratedIntensityEdge",
+    "LowerQuartileIntensity",
+    "MADIntensity",
+    "MassDisplacement",
+    "MaxIntensity",
+    "MaxIntensityEdge",
+    "MeanIntensity",
+    "MeanIntensityEdge",
+    "MedianIntensity",
+    "MinIntensity",
+    "MinIntensityEdge",
+    "StdIntensity",
+    "StdIntensityEdge",
+    "UpperQuartileIntensity",
+)
+_NEIGHBORS = (
+    "AngleBetweenNeighbors",
+    "FirstClosestDistance",
+    "FirstClosestObjectNumber",
+    "NumberOfNeighbors",
+    "PercentTouching",
+    "SecondClosestDistance",
+    "SecondClosestObjectNumber",
+)
+_TEXTURE = (
+    "AngularSecondMoment",
+    "Contrast",
+    "Correlation",
+    "DifferenceEntropy",
+    "DifferenceVariance",
+    "Entropy",
+    "InfoMeas1",
+    "InfoMeas2",
+    "InverseDifferenceMoment",
+    "SumAverage",
+    "SumEntropy",
+    "SumVariance",
+    "Variance",
+)
 
 #: The CellProfiler columns of the published MitoCheck tables (WayScience mitocheck_data), without compartment, in the
-#: order in which CellProfiler exports them: by code point, so ``Granularity_10_DNA`` stands before ``Granularity_1_DNA``.
+#: order in which CellProfiler exports them: by code point, ``Granularity_10_DNA`` before ``Granularity_1_DNA``.
 MITOCHECK_157 = tuple(
     sorted(
         [f"AreaShape_{name}" for name in _SHAPE]

@@ -49,7 +49,7 @@ def names() -> tuple[str, ...]:
 def family(name: str) -> Family:
     """The family called `name`. Raises RecipeError with the known names where there is none."""
     if any(module.name == name for module in iter_modules(families.__path__)):
-        return import_module(f"{families.__name__}.{name}")  # type: ignore[return-value]
+        return import_module(f"{families.__name__}.{name}")
     for entry in entry_points(group=GROUP):
         if entry.name == name:
             return entry.load()  # type: ignore[no-any-return]

@@ -108,7 +108,7 @@ class Scene:
 
     @cached_property
     def thickness(self) -> NDArray[np.int64]:
-        """Squared distance of every object pixel to the nearest pixel not of its object; beyond the image is outside."""
+        """Squared distance of every object pixel to the nearest one that is not of its object, or beyond the image."""
         out = np.empty(len(self.pixels), np.int64)
         to_outside(*self.places, self.offsets, self.boxes, self.labels.shape, True, out)
         return out
@@ -165,7 +165,9 @@ def _stack(image: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     if stack.ndim != 3:
         raise WrongShapeError(f"image has shape {image.shape}, not (Y, X) or (C, Y, X)")
     if stack.shape[1:] != shape:
-        raise WrongShapeError(f"image is {stack.shape[1:]} and labels are {shape}", remedy="both must be the same field")
+        raise WrongShapeError(
+            f"image is {stack.shape[1:]} and labels are {shape}", remedy="both must be the same field"
+        )
     if not len(stack):
         raise EmptyError(f"image of shape {image.shape} has no channel")
     return stack

@@ -31,7 +31,7 @@ class MeasureSettings(BaseModel):
 
     families: tuple[str, ...] = Field(
         PUBLISHED,
-        description="Feature families by name, in the order of their columns; the default gives the 157 published columns.",
+        description="Feature families by name, in the order of their columns; the default gives the 157 published.",
     )
     compartment: str = Field("Nuclei", description="What the objects are; the first word of every column.")
     parameters: dict[str, dict[str, Any]] = Field(
@@ -48,7 +48,9 @@ class MeasureSettings(BaseModel):
             raise RecipeError(f"parameters for families that are not chosen: {', '.join(sorted(idle))}")
         if len(set(self.families)) < len(self.families):
             raise RecipeError(f"a family is named twice: {', '.join(self.families)}")
-        return [(name, family(name), _resolve(name, family(name), self.parameters.get(name, {}))) for name in self.families]
+        return [
+            (name, family(name), _resolve(name, family(name), self.parameters.get(name, {}))) for name in self.families
+        ]
 
     def versions(self) -> dict[str, int]:
         """The code version of every chosen family: what a result's identity must include."""

@@ -48,8 +48,8 @@ def _tiles(rng: np.random.Generator, height: int, width: int) -> NDArray[np.int6
     points = rng.random((rng.integers(2, 15), 2)) * (height, width)
     rows, cols = np.mgrid[:height, :width]
     nearest = np.argmin((rows[..., None] - points[:, 0]) ** 2 + (cols[..., None] - points[:, 1]) ** 2, axis=-1) + 1
-    nearest[(rng.random((height, width)) < 0.05) | (nearest == 1)] = 0
-    return nearest
+    gone = (rng.random((height, width)) < 0.05) | (nearest == 1)
+    return np.where(gone, 0, nearest).astype(np.int64)
 
 
 def _boxes(rng: np.random.Generator, height: int, width: int) -> NDArray[np.int64]:
@@ -120,14 +120,16 @@ def disagreements(
         rtol: relative tolerance.
         atol: absolute tolerance, for values that are zero but for rounding.
         settings: ours for the family.
-        options: cp_measure's for it.
+        **options: cp_measure's for it.
     """
     module = family(name)
     chosen = module.Settings.model_validate(settings or {})
     scene = Scene(image, labels)
     if not len(scene):
         return []
-    ours = dict(zip((c.name for c in module.columns(chosen, scene.channels)), module.compute(scene, chosen).T, strict=True))
+    ours = dict(
+        zip((c.name for c in module.columns(chosen, scene.channels)), module.compute(scene, chosen).T, strict=True)
+    )
     single = image.astype(np.float32) / np.float32(scene.scale(scene.channels[0]))
     # In single precision cp_measure also adds up in single precision, which only granularity bears.
     pixels = single if name == "granularity" else single.astype(np.float64)
@@ -135,29 +137,32 @@ def disagreements(
     found = []
     for column in sorted(ours.keys() & theirs.keys()):
         same = np.isclose(ours[column], theirs[column], rtol=rtol, atol=atol, equal_nan=True)
-        found += [f"{column} of {scene.numbers[i]}: {ours[column][i]} {theirs[column][i]}" for i in np.flatnonzero(~same)]
+        found += [
+            f"{column} of {scene.numbers[i]}: {ours[column][i]} {theirs[column][i]}" for i in np.flatnonzero(~same)
+        ]
     return found
 
 
 def witness(
-    family: str, image: NDArray[np.float64], labels: NDArray[np.int32], channel: str = "DNA", **options: Any
+    family: str, image: NDArray[Any], labels: NDArray[np.int32], channel: str = "DNA", **options: Any
 ) -> Columns:
-    """What cp_measure 0.3 says of `labels` (Y, X) over `image` (Y, X) in 0..1, under our column names without compartment.
-
-    Args:
-        family: one of ours (``size_shape``, ``texture`` ...); `options` are cp_measure's own for it.
-        image: float intensities.
-        labels: consecutive from 1.
-        channel: the name in the columns.
+    """What cp_measure 0.3 says of `labels` (Y, X) over `image` (Y, X), under our column names without compartment.
 
     Neighbours leave out the object numbers, which cp_measure 0.3 gives one place off.
+
+    Args:
+        family: one of ours (``size_shape``, ``texture`` ...).
+        image: intensities 0..1.
+        labels: consecutive from 1.
+        channel: the name in the columns.
+        **options: cp_measure's own for the family.
     """
     with np.errstate(all="ignore"):
         return _FAMILIES[family](image, labels, channel, options)
 
 
 def _core(name: str, key: Callable[[str, str], str]) -> Callable[..., Columns]:
-    def ask(image: NDArray[np.float64], labels: NDArray[np.int32], channel: str, options: dict[str, Any]) -> Columns:
+    def ask(image: NDArray[Any], labels: NDArray[np.int32], channel: str, options: dict[str, Any]) -> Columns:
         from cp_measure.bulk import get_core_measurements  # noqa: PLC0415  (a witness only)
 
         found = get_core_measurements(legacy=True, sanitize=False)[name](labels, image, **options)
@@ -166,7 +171,7 @@ def _core(name: str, key: Callable[[str, str], str]) -> Callable[..., Columns]:
     return ask
 
 
-def _neighbors(image: NDArray[np.float64], labels: NDArray[np.int32], channel: str, options: dict[str, Any]) -> Columns:  # noqa: ARG001
+def _neighbors(image: NDArray[Any], labels: NDArray[np.int32], channel: str, options: dict[str, Any]) -> Columns:  # noqa: ARG001
     from cp_measure.bulk import get_multimask_measurements  # noqa: PLC0415  (a witness only)
 
     found = get_multimask_measurements()["neighbors"](labels, labels, **options)

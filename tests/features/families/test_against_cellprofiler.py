@@ -45,7 +45,8 @@ def human(data):
     shared = [name for name in table.column_names if name.removeprefix("Nuclei_") in truth[0]]
     return {
         name.removeprefix("Nuclei_"): [
-            (value, float(row[name.removeprefix("Nuclei_")])) for value, row in zip(table[name].to_pylist(), truth, strict=True)
+            (value, float(row[name.removeprefix("Nuclei_")]))
+            for value, row in zip(table[name].to_pylist(), truth, strict=True)
         ]
         for name in shared
     }
@@ -65,7 +66,9 @@ def test_human_shapes(human):
 
 
 def test_human_intensities(human):
-    found = {name: value for name, value in worst(human).items() if name.startswith(("Intensity", "Location_CenterMass"))}
+    found = {
+        name: value for name, value in worst(human).items() if name.startswith(("Intensity", "Location_CenterMass"))
+    }
     assert len(found) == 34
     assert max(value for name, value in found.items() if "MAD" not in name and "Mass" not in name) < 1e-12
     assert max(found.values()) < 1e-6
@@ -96,8 +99,8 @@ def _fly_matches(images, image, rows):
     mask = ndimage.binary_fill_holes(smooth >= float(image["Threshold_FinalThreshold_Nuclei"]))
     labels, _ = ndimage.label(mask, np.ones((3, 3)))
     table = measure(np.stack(stack), labels, ["CropBlue", "CropGreen"], settings=SETTINGS)
-    for ours in table.to_pylist():
-        ours = {name.removeprefix("Nuclei_").removesuffix("_256"): value for name, value in ours.items()}
+    for record in table.to_pylist():
+        ours = {name.removeprefix("Nuclei_").removesuffix("_256"): value for name, value in record.items()}
         for row in rows:
             same = abs(float(row["Location_Center_X"]) - ours["AreaShape_Center_X"]) < 1e-6
             if same and float(row["AreaShape_Area"]) == ours["AreaShape_Area"]:
@@ -118,5 +121,14 @@ def test_fly_intensities_and_zernikes(fly):
     found = worst(fly)
     assert max(value for name, value in found.items() if name.startswith("Intensity")) < 1e-6
     assert max(value for name, value in found.items() if "Zernike" in name) < 1e-12
-    same = ("Area", "EulerNumber", "Extent", "MaxFeretDiameter", "MinFeretDiameter", "MaximumRadius", "MeanRadius", "MedianRadius")
+    same = (
+        "Area",
+        "EulerNumber",
+        "Extent",
+        "MaxFeretDiameter",
+        "MinFeretDiameter",
+        "MaximumRadius",
+        "MeanRadius",
+        "MedianRadius",
+    )
     assert max(found[f"AreaShape_{name}"] for name in same) < 1e-12

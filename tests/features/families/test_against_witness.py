@@ -44,7 +44,9 @@ def test_same_textures(seed):
 @given(seed=seeds, scale=st.integers(1, 5), levels=st.sampled_from([2, 8, 37, 256]))
 def test_same_textures_at_other_scales(seed, scale, levels):
     ours = {"scales": (scale,), "grey_levels": levels}
-    found = disagreements("texture", *awkward_field(seed), rtol=1e-7, atol=5e-8, settings=ours, scale=scale, gray_levels=levels)
+    found = disagreements(
+        "texture", *awkward_field(seed), rtol=1e-7, atol=5e-8, settings=ours, scale=scale, gray_levels=levels
+    )
     assert found == []
 
 

@@ -14,7 +14,10 @@ from phenostream.features import MeasureSettings
 
 THEIRS = {"Correlation_Correlation_A_B": "Correlation_Pearson", "Correlation_Overlap_A_B": "Correlation_Overlap"}
 for _name in ("K", "Manders", "RWC", "Costes"):
-    THEIRS |= {f"Correlation_{_name}_A_B": f"Correlation_{_name}_1", f"Correlation_{_name}_B_A": f"Correlation_{_name}_2"}
+    THEIRS |= {
+        f"Correlation_{_name}_A_B": f"Correlation_{_name}_1",
+        f"Correlation_{_name}_B_A": f"Correlation_{_name}_2",
+    }
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ A family is a module with four names:
 
 * ``Settings``: a frozen pydantic model of its parameters, each with a default;
 * ``VERSION``: an integer that grows whenever the same input gives other numbers;
-* ``columns(settings, channels)``: what it measures, in order, as :class:`~phenostream.values.Column` without compartment;
+* ``columns(settings, channels)``: what it measures, in order, as :class:`~phenostream.values.Column` without
+  compartment;
 * ``compute(scene, settings)``: the numbers, float64 (objects, columns), rows by ascending label.
 
 An outside package offers one through the entry point group ``phenostream.measures``.

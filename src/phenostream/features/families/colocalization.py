@@ -1,8 +1,8 @@
 """Colocalisation: how two channels go together within an object.
 
-As CellProfiler's MeasureColocalization: Pearson's correlation; overlap and K coefficients and Manders' above a share of each
-channel's maximum in the object; rank-weighted colocalisation (Singan et al. 2011, BMC Bioinformatics 12, 407); Costes'
-(Costes et al. 2004, Biophysical Journal 86, 3993-4003) above an automatic threshold.
+As CellProfiler's MeasureColocalization: Pearson's correlation; overlap and K coefficients and Manders' above a share
+of each channel's maximum in the object; rank-weighted colocalisation (Singan et al. 2011, BMC Bioinformatics 12,
+407); Costes' (Costes et al. 2004, Biophysical Journal 86, 3993-4003) above an automatic threshold.
 """
 
 from __future__ import annotations
@@ -38,11 +38,12 @@ class Settings(BaseModel):
         15.0, ge=0, le=99, description="Pixels below this percentage of the object's maximum count as background."
     )
     costes: Literal["faster", "fast", "accurate"] = Field(
-        "faster", description="How Costes' threshold is searched: by bisection, by steps that adapt, or by single steps."
+        "faster",
+        description="How Costes' threshold is searched: by bisection, by steps that adapt, or by single steps.",
     )
     over: Literal["field", "object"] = Field(
         "field",
-        description="Ranks and Costes' threshold over the pixels of all objects, as CellProfiler does, or of each object.",
+        description="Ranks and Costes' threshold over all objects' pixels as CellProfiler does, or each object's.",
     )
 
 
@@ -51,13 +52,15 @@ def columns(settings: Settings, channels: Sequence[str]) -> list[Column]:  # noq
     found = []
     for a, b in combinations(channels, 2):
         names = [f"{name}_{a}_{b}" for name in ("Correlation", "Overlap")]
-        names += [f"{name}_{one}_{other}" for name in ("K", "Manders", "RWC", "Costes") for one, other in ((a, b), (b, a))]
+        names += [
+            f"{name}_{one}_{other}" for name in ("K", "Manders", "RWC", "Costes") for one, other in ((a, b), (b, a))
+        ]
         found += [Column(f"Correlation_{name}", family="Correlation", channel=f"{a}_{b}", unit="1") for name in names]
     return found
 
 
 def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
-    """The coefficients (n, pairs * 10); NaN where a channel is constant in the object, or Costes' threshold undefined."""
+    """The coefficients (n, pairs * 10); NaN where a channel is constant in the object or no threshold exists."""
     whole = np.array([0, len(scene.pixels)]) if settings.over == "field" else scene.offsets
     blocks = [np.zeros((len(scene), 0))]
     for a, b in combinations(scene.channels, 2):
@@ -110,7 +113,11 @@ def _measure(
     n = offsets.size - 1
     out = np.zeros((n, 10))
     for i in range(n):
-        a, b, w = one[offsets[i] : offsets[i + 1]], other[offsets[i] : offsets[i + 1]], weights[offsets[i] : offsets[i + 1]]
+        a, b, w = (
+            one[offsets[i] : offsets[i + 1]],
+            other[offsets[i] : offsets[i + 1]],
+            weights[offsets[i] : offsets[i + 1]],
+        )
         out[i, 0] = _pearson(a, b)
         _shared(a, b, w, share * a.max(), share * b.max(), out[i, 1:8])
         out[i, 8], out[i, 9] = _above(a, b, cuts[i, 0], cuts[i, 1])
@@ -120,12 +127,17 @@ def _measure(
 @kernel
 def _pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     x, y = a - a.mean(), b - b.mean()
-    return (x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum())
+    return float((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum()))
 
 
 @kernel
 def _shared(
-    a: NDArray[np.float64], b: NDArray[np.float64], w: NDArray[np.float64], low_a: float, low_b: float, out: NDArray[np.float64]
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    w: NDArray[np.float64],
+    low_a: float,
+    low_b: float,
+    out: NDArray[np.float64],
 ) -> None:
     """Overlap, K both ways, Manders' both ways, rank-weighted both ways; zeros where no pixel is bright in both."""
     aa = bb = ab = all_a = all_b = both_a = both_b = ranked_a = ranked_b = 0.0

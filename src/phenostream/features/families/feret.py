@@ -1,4 +1,4 @@
-"""Feret diameters: the narrowest and the widest gap between two parallel lines that enclose an object's pixel centres."""
+"""Feret diameters: the narrowest and the widest gap between parallel lines that enclose an object's pixel centres."""
 
 from __future__ import annotations
 

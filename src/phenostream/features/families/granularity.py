@@ -1,9 +1,10 @@
 """Granularity: how much of an object's light lies in grains of each size.
 
-As CellProfiler's MeasureGranularity: the image is reduced, its background (an opening with a disk) taken away, and grains
-are removed size by size, by erosion followed by reconstruction. Vincent (2000), Granulometries and Opening Trees,
-Fundamenta Informaticae 41, 57-90. The reconstructions, which take nearly all the time elsewhere, are read off one max-tree
-of the image: Salembier, Oliveras, Garrido (1998), Antiextensive connected operators, IEEE Trans. Image Process. 7, 555-570.
+As CellProfiler's MeasureGranularity: the image is reduced, its background (an opening with a disk) taken away, and
+grains are removed size by size, by erosion followed by reconstruction. Vincent (2000), Granulometries and Opening
+Trees, Fundamenta Informaticae 41, 57-90. The reconstructions, which take nearly all the time elsewhere, are read off
+one max-tree of the image: Salembier, Oliveras, Garrido (1998), Antiextensive connected operators, IEEE Trans. Image
+Process. 7, 555-570.
 """
 
 from __future__ import annotations
@@ -61,14 +62,14 @@ def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
     for channel in scene.channels:
         grains = _grains(scene.image(channel), scene.scale(channel), small, settings)
         start = np.add.reduceat(scene.values(channel), scene.offsets[:-1]) / scene.areas if len(scene) else np.zeros(0)
-        means = _spectrum(grains, *_tree(grains), *shares, scene.areas, settings.length)
+        means = _spectrum(grains, _tree(grains), shares, scene.areas, settings.length)
         steps = np.diff(np.vstack([start, means]), axis=0)
         blocks.append((-steps * 100 / np.maximum(start, np.finfo(float).eps)).T)
     return np.hstack(blocks)
 
 
 def _grains(image: NDArray[Any], scale: float, small: tuple[int, ...], settings: Settings) -> NDArray[np.float64]:
-    """The reduced image without its background; in single precision, as in CellProfiler, unless `image` is in double."""
+    """The reduced image without its background; in single precision as in CellProfiler, unless `image` is in double."""
     kind = np.dtype(np.float64 if image.dtype == np.float64 else np.float32)
     # Where the reduced pixels are pixels of the image, they alone need scaling, before or after makes no difference.
     before, after = (1.0, scale) if (1 / settings.subsample).is_integer() else (scale, 1.0)
@@ -85,7 +86,7 @@ def _grains(image: NDArray[Any], scale: float, small: tuple[int, ...], settings:
     return np.maximum(reduced - background.astype(kind), 0).astype(np.float64)
 
 
-def _resample(image: NDArray[Any], places: Sequence[NDArray[np.float64]], kind: np.dtype[Any]) -> NDArray[Any]:
+def _resample(image: NDArray[Any], places: Sequence[NDArray[np.floating[Any]]], kind: np.dtype[Any]) -> NDArray[Any]:
     """`image` at every combination of row and column in `places`, bilinear, as `kind`; 0 beyond its border."""
     return map_coordinates(image, np.meshgrid(*places, indexing="ij"), order=1, output=kind)
 
@@ -140,16 +141,14 @@ def _parents(order: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.int
 @kernel
 def _spectrum(
     image: NDArray[np.float64],
-    order: NDArray[np.int64],
-    parents: NDArray[np.int64],
-    cells: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    borders: NDArray[np.int64],
+    tree: tuple[NDArray[np.int64], NDArray[np.int64]],
+    shares: tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]],
     areas: NDArray[np.int64],
     length: int,
 ) -> NDArray[np.float64]:
     """(length, n): each object's mean in the image that is left after each removal."""
-    height, width = image.shape
+    order, parents = tree
+    cells, weights, borders = shares
     means = np.empty((length, areas.size))
     flat = image.ravel()
     eroded, before = image.copy(), image.copy()

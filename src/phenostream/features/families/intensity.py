@@ -1,7 +1,7 @@
 """Intensity: how bright an object and its edge are, and where the light sits in it.
 
-As CellProfiler's MeasureObjectIntensity. The edge is every pixel with a straight neighbour, within the image, that is not
-of the object.
+As CellProfiler's MeasureObjectIntensity. The edge is every pixel with a straight neighbour, within the image, that is
+not of the object.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _quantile(ordered: NDArray[np.float64], q: float, less: int) -> float:
     low = min(int(place), ordered.size - 1)
     high = min(low + 1, ordered.size - 1)
     share = place - low
-    return ordered[low] * (1 - share) + ordered[high] * share
+    return float(ordered[low] * (1 - share) + ordered[high] * share)
 
 
 @kernel

@@ -1,7 +1,7 @@
 """Neighbours: who touches an object, and which objects are closest.
 
-As CellProfiler's MeasureObjectNeighbors of one kind of objects. Closest objects are by distance between centroids; among
-equals the lower number comes first.
+As CellProfiler's MeasureObjectNeighbors of one kind of objects. Closest objects are by distance between centroids;
+among equals the lower number comes first.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ def columns(settings: Settings, channels: Sequence[str]) -> list[Column]:  # noq
     """``Neighbors_*_Adjacent``, ``Neighbors_*_<distance>`` or ``Neighbors_*_Expanded``."""
     return [
         Column(
-            f"Neighbors_{name}_{settings.scale}", family="Neighbors", unit=unit, positional=name.endswith("ObjectNumber")
+            f"Neighbors_{name}_{settings.scale}",
+            family="Neighbors",
+            unit=unit,
+            positional=name.endswith("ObjectNumber"),
         )
         for name, unit in _UNITS.items()
     ]
@@ -77,7 +80,7 @@ def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
 
 def _expanded(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     rows, cols = distance_transform_edt(labels == 0, return_distances=False, return_indices=True)
-    return labels[rows, cols]
+    return np.asarray(labels[rows, cols], dtype=np.int32)
 
 
 def _disk(radius: float) -> NDArray[np.int64]:

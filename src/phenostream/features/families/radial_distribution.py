@@ -1,8 +1,8 @@
 """Radial distribution: how the light is spread from an object's centre to its edge.
 
 As CellProfiler's MeasureObjectIntensityDistribution with the object itself as centre: the centre is the pixel farthest
-from the edge (the first in raster order among equals), rings have equal steps of *path from the centre / (path + distance
-to the edge)*, and each ring is cut in eight wedges for its coefficient of variation.
+from the edge (the first in raster order among equals), rings have equal steps of *path from the centre / (path +
+distance to the edge)*, and each ring is cut in eight wedges for its coefficient of variation.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Settings(BaseModel):
     bins: int = Field(4, ge=2, le=64, description="Number of rings between the centre and the edge.")
     scaled: bool = Field(True, description="Rings scale with each object; otherwise they have a fixed width in pixels.")
     maximum_radius: int = Field(
-        100, ge=1, description="Outer radius in pixels of the last ring that is not scaled; what lies beyond is overflow."
+        100,
+        ge=1,
+        description="Outer radius in pixels of the last ring that is not scaled; what lies beyond is overflow.",
     )
 
     @property

@@ -1,7 +1,7 @@
 """Radial Zernikes: Zernike moments of the light in an object's smallest enclosing circle.
 
-As CellProfiler's MeasureObjectIntensityDistribution with Zernikes: magnitudes are divided by the object's area in pixels;
-phases are ``arctan2(real, imaginary)``, CellProfiler's order of the two.
+As CellProfiler's MeasureObjectIntensityDistribution with Zernikes: magnitudes are divided by the object's area in
+pixels; phases are ``arctan2(real, imaginary)``, CellProfiler's order of the two.
 """
 
 from __future__ import annotations

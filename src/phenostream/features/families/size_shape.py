@@ -2,8 +2,8 @@
 
 As CellProfiler's MeasureObjectSizeShape. Lengths are between pixel centres except where said; the ellipse has the
 object's second central moments; the perimeter is Benkrid and Crookes' (2000, Design and FPGA implementation of a
-perimeter estimator); the Euler number counts bit quads with 8-connectivity (Gray 1971, Local properties of binary images
-in two dimensions, IEEE Trans. Comput. C-20, 551-561).
+perimeter estimator); the Euler number counts bit quads with 8-connectivity (Gray 1971, Local properties of binary
+images in two dimensions, IEEE Trans. Comput. C-20, 551-561).
 """
 
 from __future__ import annotations
@@ -84,13 +84,18 @@ def columns(settings: Settings, channels: Sequence[str]) -> list[Column]:  # noq
 
 
 def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
-    """The features (n, 23, or 76 with moments). A single pixel has no perimeter, so its FormFactor is infinite, as in CellProfiler."""
+    """The features (n, 23, or 76 with moments).
+
+    A single pixel has no perimeter, so its FormFactor is infinite, as in CellProfiler.
+    """
     outline = _outlines(*scene.places, scene.offsets, scene.boxes, _PERIMETER, _EULER)
     found = {
         **_extent(scene),
         **_ellipse(_central(*scene.places, scene.offsets)),
         **_roundness(scene.areas.astype(float), outline),
-        **dict(zip(("MaximumRadius", "MeanRadius", "MedianRadius"), _radii(scene.thickness, scene.offsets).T, strict=True)),
+        **dict(
+            zip(("MaximumRadius", "MeanRadius", "MedianRadius"), _radii(scene.thickness, scene.offsets).T, strict=True)
+        ),
     }
     block = np.column_stack([found[name] for name in _UNITS]).astype(float)
     return np.hstack([block, moments(*scene.places, scene.offsets, scene.boxes)]) if settings.moments else block
@@ -218,7 +223,7 @@ def _euler(inside: NDArray[np.int64], quads: NDArray[np.int64]) -> int:
     for y in range(height - 1):
         for x in range(width - 1):
             total += quads[inside[y, x] + 2 * inside[y, x + 1] + 4 * inside[y + 1, x] + 8 * inside[y + 1, x + 1]]
-    return total // 4
+    return int(total // 4)
 
 
 @kernel

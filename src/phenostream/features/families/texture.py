@@ -42,7 +42,7 @@ _NAMES = (
 # (rows, columns): right, down-right, down, down-left.
 _STEPS = np.array([[0, 1], [1, 1], [1, 0], [1, -1]], np.int64)
 # c * log2(c) of small counts: most cells of a co-occurrence matrix hold one or two pairs.
-_LOGS = np.arange(4096) * np.log2(np.maximum(np.arange(4096), 1))
+_LOGS = np.arange(4096.0) * np.log2(np.maximum(np.arange(4096.0), 1))
 
 
 class Settings(BaseModel):
@@ -50,16 +50,21 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    scales: tuple[int, ...] = Field((3,), min_length=1, description="Distances in pixels between the two pixels of a pair.")
+    scales: tuple[int, ...] = Field(
+        (3,), min_length=1, description="Distances in pixels between the two pixels of a pair."
+    )
     grey_levels: int = Field(256, ge=2, le=256, description="Number of grey levels the intensities 0..1 are put in.")
     difference_variance: Literal["cellprofiler", "haralick"] = Field(
         "cellprofiler",
-        description="CellProfiler gives the variance of the difference histogram's values; Haralick that of the difference.",
+        description="CellProfiler gives the variance of the difference histogram's values, Haralick the difference's.",
     )
 
 
 def columns(settings: Settings, channels: Sequence[str]) -> list[Column]:
-    """``Texture_<name>_<channel>_<scale>_<direction>_<levels>``; directions 00 to 03 are right, down-right, down, down-left."""
+    """``Texture_<name>_<channel>_<scale>_<direction>_<levels>``.
+
+    Directions 00 to 03 are right, down-right, down, down-left.
+    """
     return [
         Column(
             f"Texture_{name}_{channel}_{scale}_{direction:02d}_{settings.grey_levels}",
@@ -81,7 +86,7 @@ def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
     for channel in scene.channels:
         levels = quantise(scene.values(channel), settings.grey_levels)
         for scale in settings.scales:
-            found = _measure(levels, *scene.places, scene.offsets, scene.boxes, _STEPS * scale, _LOGS, haralick)
+            found = _measure(levels, *scene.places, scene.offsets, scene.boxes, _STEPS * scale, haralick)
             blocks.append(found.reshape(len(scene), len(_STEPS) * len(_NAMES)))
     return np.hstack(blocks)
 
@@ -102,8 +107,7 @@ def _measure(
     offsets: NDArray[np.int64],
     boxes: NDArray[np.int64],
     steps: NDArray[np.int64],
-    logs: NDArray[np.float64],
-    haralick: bool,
+    haralick: bool,  # noqa: FBT001
 ) -> NDArray[np.float64]:
     n = boxes.shape[0]
     out = np.full((n, steps.shape[0], 13), np.nan)
@@ -125,8 +129,9 @@ def _measure(
             if pairs == 0:
                 out[i] = np.nan
                 break
-            _histograms(table, touched[:used], single, total, apart)
-            _features(table, touched[:used], pairs, single, total, apart, (lowest, highest), logs, haralick, out[i, d])
+            cells, counts = touched[:used], (single, total, apart)
+            _histograms(table, cells, single, total, apart)
+            _features(table, cells, pairs, counts, (lowest, highest), haralick, out[i, d])
             table[touched[:used]] = 0
             single[:], total[:], apart[:] = 0, 0, 0
     return out
@@ -171,29 +176,29 @@ def _histograms(
 
 
 @kernel
-def _entropy(counts: NDArray[np.int64], size: int, logs: NDArray[np.float64]) -> float:
+def _entropy(counts: NDArray[np.int64], size: int) -> float:
     """``-sum(p log2 p)`` of ``p = counts / size``."""
     weighted = 0.0
     for count in counts:
         if count == size:
             return 0.0
         if count > 0:
-            weighted += logs[count] if count < logs.size else count * np.log2(count)
-    return np.log2(size) - weighted / size
+            weighted += _LOGS[count] if count < _LOGS.size else count * np.log2(count)
+    return float(np.log2(size) - weighted / size)
 
 
 @kernel
-def _cell_entropy(table: NDArray[np.int32], touched: NDArray[np.int32], size: int, logs: NDArray[np.float64]) -> float:
+def _cell_entropy(table: NDArray[np.int32], touched: NDArray[np.int32], size: int) -> float:
     """The same of the whole matrix: off the diagonal a pair stands twice with half its count."""
     weighted = 0.0
     for cell in touched:
         count = table[cell]
         if cell // 256 == cell % 256:
             count *= 2
-            weighted += logs[count] if count < logs.size else count * np.log2(count)
+            weighted += _LOGS[count] if count < _LOGS.size else count * np.log2(count)
         else:
-            weighted += 2 * (logs[count] if count < logs.size else count * np.log2(count))
-    return np.log2(size) - weighted / size
+            weighted += 2 * (_LOGS[count] if count < _LOGS.size else count * np.log2(count))
+    return float(np.log2(size) - weighted / size)
 
 
 @kernel
@@ -215,18 +220,16 @@ def _features(
     table: NDArray[np.int32],
     touched: NDArray[np.int32],
     pairs: int,
-    single: NDArray[np.int64],
-    total: NDArray[np.int64],
-    apart: NDArray[np.int64],
+    counts: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
     span: tuple[int, int],
-    logs: NDArray[np.float64],
-    haralick: bool,
+    haralick: bool,  # noqa: FBT001
     out: NDArray[np.float64],
 ) -> None:
     size = 2 * pairs
     lowest, highest = span
     # Levels count from the lowest in use, so that empty ones cost nothing.
-    single, total, apart = single[lowest : highest + 1], total[2 * lowest : 2 * highest + 1], apart[: highest + 1]
+    single, total = counts[0][lowest : highest + 1], counts[1][2 * lowest : 2 * highest + 1]
+    apart = counts[2][: highest + 1]
     mean, variance = _spread(single, size)
     mean += lowest
     second = shared = 0.0
@@ -245,19 +248,19 @@ def _features(
     out[4] = closeness / size
     out[5], out[6] = _spread(total, size)
     out[5] += 2 * lowest
-    out[7] = _entropy(total, size, logs)
+    out[7] = _entropy(total, size)
     # One level only: all entropies are zero, and rounding must not make them something else.
-    out[8] = _cell_entropy(table, touched, size, logs) if variance > 0 else 0.0
+    out[8] = _cell_entropy(table, touched, size) if variance > 0 else 0.0
     out[9] = _spread(apart, size)[1] if haralick else _histogram_variance(apart, size)
-    out[10] = _entropy(apart, size, logs)
-    alone = _entropy(single, size, logs)
+    out[10] = _entropy(apart, size)
+    alone = _entropy(single, size)
     out[11] = (out[8] - 2 * alone) / alone if alone > 0 else 0.0
     out[12] = np.sqrt(max(0.0, 1 - np.exp(-2 * (2 * alone - out[8]))))
 
 
 @kernel
 def _histogram_variance(apart: NDArray[np.int64], size: int) -> float:
-    """Variance of the values of ``apart / size``, 0 to the highest level: what CellProfiler calls DifferenceVariance."""
+    """Variance of the values of ``apart / size``: what CellProfiler calls DifferenceVariance."""
     mean = 1.0 / apart.size
     variance = 0.0
     for count in apart:

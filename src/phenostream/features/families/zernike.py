@@ -1,7 +1,7 @@
 """Zernike moments of the shape: how an object fills its smallest enclosing circle.
 
-Boland, Markey, Murphy (1998), Automated recognition of patterns characteristic of subcellular structures in fluorescence
-microscopy images, Cytometry 33(3), 366-375. The magnitude is divided by the area of the circle.
+Boland, Markey, Murphy (1998), Automated recognition of patterns characteristic of subcellular structures in
+fluorescence microscopy images, Cytometry 33(3), 366-375. The magnitude is divided by the area of the circle.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def _weighed(
 ) -> tuple[float, float]:
     """Sums of ``a * R`` and ``b * R`` with R the polynomial with coefficients `terms` in `square`.
 
-    Eight pixels go side by side, each with a sum of its own: the processor's vectors, in an order that is always the same.
+    Eight pixels go side by side, each with a sum of its own: the processor's vectors, in an order that is always the
+    same.
     """
     left, right = np.zeros(8), np.zeros(8)
     value = np.empty(8)
