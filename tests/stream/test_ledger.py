@@ -41,9 +41,14 @@ def test_an_error_inside_a_batch_makes_nothing_of_it_visible(tmp_path: Path) -> 
 def test_planning_again_keeps_what_is_done_and_tells_what_is_gone(tmp_path: Path) -> None:
     ledger = _enrolled(tmp_path)
     ledger.record([Outcome("a", "done", Part("parts/a", "a", 1, 1))])
-    ledger.enrol([("a", 0, "s", "P1", "A0", "1", 0, 0, "{}"), ("d", 1, "s", "P1", "A9", "1", 0, 0, "{}")])
-    assert ledger.unplanned() == 2
+    a, d = (("a", 0, "s", "P1", "A0", "1", 0, 0, "{}"), ("d", 1, "s", "P1", "A9", "1", 0, 0, "{}"))
+    with pytest.raises(LedgerError, match="2 units"):
+        ledger.enrol([a, d])
+    assert ledger.waiting() == {"b", "c"}
+    rest = [(key, place, "s", "P1", f"A{place}", "1", 0, 0, "{}") for place, key in enumerate("bc", start=1)]
+    ledger.enrol([a, *rest, (*d[:1], 3, *d[2:])])
     assert ledger.waiting() == {"b", "c", "d"}
+    assert list(ledger.to_do()) == [1, 2, 3]
     ledger.close()
 
 
@@ -86,7 +91,6 @@ def test_a_replaced_field_supersedes_its_old_unit_and_part(tmp_path: Path) -> No
     ledger.record([Outcome("a", "done", Part("parts/a", "a", 1, 1))])
     rows = [(key, place, "s", "P1", f"A{place}", "1", 0, 0, "{}") for place, key in enumerate(["a2", "b", "c"])]
     assert ledger.enrol(rows) == 1
-    assert ledger.unplanned() == 0
     assert ledger.waiting() == {"a2", "b", "c"}
     assert ledger.named_files() == set()
     ledger.close()

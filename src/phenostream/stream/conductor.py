@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from phenostream.stream.executor import Executor
     from phenostream.stream.journal import Journal
     from phenostream.stream.ledger import Ledger
-    from phenostream.stream.plan import Plan, Unit
+    from phenostream.stream.plan import Plan
     from phenostream.stream.recipe import Recipe
     from phenostream.stream.record import Recorder
     from phenostream.values import Store
@@ -84,14 +84,17 @@ class Conductor:
         self._suspects: set[Job] = set()
         self._largest = 0
 
-    def conduct(self, units: Iterable[Unit]) -> bool:
-        """Bring every unit to its outcome; true where Ctrl-C ended it early (what is done is kept).
+    def conduct(self, positions: Iterable[int]) -> bool:
+        """Bring the units at these positions of the plan to their outcomes.
+
+        Returns:
+            Whether Ctrl-C ended it early; what is done is kept.
 
         Raises:
             DiskFullError: no room; units in work stay waiting.
         """
         try:
-            self._plates.enqueue(units)
+            self._plates.enqueue(positions)
             self._loop()
             self._end(kill=False)
         except KeyboardInterrupt:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from phenostream.errors import BusyError, DiskFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ENOTDIR, errno.ENAMETOOLONG}
 
@@ -78,8 +78,11 @@ def holder(path: Path) -> int:
     return 0
 
 
-def sweep(path: Path, named: set[str]) -> int:
-    """Delete scratch and every part and fit that the ledger does not name; bytes freed."""
+def sweep(path: Path, named: Callable[[str], set[str]]) -> int:
+    """Delete scratch and every part and fit that the ledger does not name; bytes freed.
+
+    `named` gives the files below a folder that the ledger names: a folder at a time, since there may be a million.
+    """
     freed = clear_spool(path)
     with named_disk(path):
         for file in strays(path, named):
@@ -88,11 +91,23 @@ def sweep(path: Path, named: set[str]) -> int:
     return freed
 
 
-def strays(path: Path, named: set[str]) -> list[Path]:
-    """Files that an idle run folder should not hold: scratch, half-written ones, parts and fits not in `named`."""
-    rooms = (path / room for room in ("parts", "illumination", "spool"))
-    found = [file for room in rooms for file in sorted(room.rglob("*")) if file.is_symlink() or not file.is_dir()]
-    return [*(file for file in found if file.relative_to(path).as_posix() not in named), *sorted(path.glob("*.part"))]
+def strays(path: Path, named: Callable[[str], set[str]]) -> list[Path]:
+    """Files that an idle run folder should not hold: scratch, half-written ones, parts and fits not `named`."""
+    rooms = [room for room in ("parts", "illumination", "spool") if (path / room).is_dir()]
+    found = [Path(file) for room in rooms for file in _unnamed(path / room, room, named)]
+    return [*found, *sorted(path.glob("*.part"))]
+
+
+def _unnamed(folder: Path | str, name: str, named: Callable[[str], set[str]]) -> Iterator[str]:
+    """Files below `folder` that `named` does not know, sorted; no object is made for those that it does."""
+    with os.scandir(folder) as entries:
+        inside = sorted((entry.name, entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries)
+    known = named(f"{name}/") if any(not is_folder for _, _, is_folder in inside) else set()
+    for short, path, is_folder in inside:
+        if is_folder:
+            yield from _unnamed(path, f"{name}/{short}", named)
+        elif f"{name}/{short}" not in known:
+            yield path
 
 
 def clear_spool(path: Path) -> int:

@@ -6,9 +6,11 @@ it does not name does not exist.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import time
+from array import array
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_VERSION = 1
+# The index of a million keys stays in memory: keys come in no order, and each would cost a page read and written.
+_CACHE_KB = 65_536
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta(name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -35,7 +39,6 @@ CREATE TABLE IF NOT EXISTS units(
 CREATE INDEX IF NOT EXISTS units_by_state ON units(state, position, reason, rows);
 CREATE INDEX IF NOT EXISTS units_by_position ON units(position);
 CREATE INDEX IF NOT EXISTS units_by_end ON units(finished) WHERE finished IS NOT NULL;
-CREATE INDEX IF NOT EXISTS units_by_part ON units(part) WHERE part IS NOT NULL;
 CREATE TABLE IF NOT EXISTS parts(
     path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL, rows INTEGER NOT NULL
 );
@@ -44,6 +47,14 @@ CREATE TABLE IF NOT EXISTS fits(
 );
 CREATE TABLE IF NOT EXISTS plan(name TEXT PRIMARY KEY, content BLOB NOT NULL);
 """
+
+
+_PLACED = ("position", "study", "plate", "well", "site", "time", "z", "annotation")
+_ENROL = (  # a unit that stands there as it is costs a look and no write
+    f"INSERT INTO units(key,{','.join(_PLACED)}) VALUES(?,?,?,?,?,?,?,?,?) ON CONFLICT(key) DO UPDATE SET "
+    f"{','.join(f'{name}=excluded.{name}' for name in _PLACED)} WHERE "
+    f"{' OR '.join(f'{name} IS NOT excluded.{name}' for name in _PLACED)}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +107,13 @@ class Ledger:
             if create:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
+                self._db.execute(f"PRAGMA cache_size=-{_CACHE_KB}")
+                self._db.execute(f"PRAGMA journal_size_limit={_CACHE_KB * 1024}")
         self.path = path
         self._check_version()
+        if not create and not self.query("SELECT 1 FROM sqlite_master WHERE name='units'"):
+            self.close()
+            raise NotFoundError(f"the run in {folder} was stopped before it began", remedy="run its recipe again")
         if create:
             with _named(path), self.transaction():
                 for statement in _SCHEMA.split(";"):
@@ -159,14 +175,12 @@ class Ledger:
         Raises:
             LedgerError: units stand here that the plan does not name; nothing is changed.
         """
+        planned: list[bytes] = []
         with self.transaction():
-            self._db.execute("UPDATE units SET position=-1")
-            self._db.executemany(
-                "INSERT INTO units(key,position,study,plate,well,site,time,z,annotation) VALUES(?,?,?,?,?,?,?,?,?)"
-                " ON CONFLICT(key) DO UPDATE SET position=excluded.position,study=excluded.study,plate=excluded.plate,"
-                "well=excluded.well,site=excluded.site,time=excluded.time,z=excluded.z,annotation=excluded.annotation",
-                rows,
-            )
+            self._db.executemany(_ENROL, _noting_keys(rows, planned))
+            if len(planned) == self._db.execute("SELECT count(*) FROM units").fetchone()[0]:
+                return 0
+            self._unplan(planned)
             superseded = self._db.execute(
                 "DELETE FROM units WHERE position<0 AND (study,plate,well,site,time,z) IN"
                 " (SELECT study,plate,well,site,time,z FROM units WHERE position>=0)"
@@ -180,6 +194,34 @@ class Ledger:
                 )
         return int(superseded)
 
+    def _unplan(self, planned: list[bytes]) -> None:
+        """Take the position from units that are not among the `planned` keys."""
+        self._db.execute("CREATE TEMP TABLE planned(key TEXT PRIMARY KEY) WITHOUT ROWID")
+        self._db.executemany("INSERT INTO planned VALUES(?)", ((key.decode(),) for key in planned))
+        self._db.execute("UPDATE units SET position=-1 WHERE key NOT IN (SELECT key FROM planned)")
+        self._db.execute("DROP TABLE planned")
+
+    def keep_plan(self, fingerprint: str, blobs: Iterable[tuple[str, bytes]]) -> None:
+        """Keep a plan whose units are enrolled, so that it need not be made again; none without `fingerprint`."""
+        digest = hashlib.sha256()
+        with self.transaction():
+            self._db.execute("DELETE FROM plan")
+            for name, content in blobs if fingerprint else ():
+                digest.update(content)
+                self._db.execute("INSERT INTO plan VALUES(?,?)", (name, content))
+            self.put(plan=f"{fingerprint} {digest.hexdigest()}")
+
+    def kept_plan(self, fingerprint: str) -> dict[str, bytes]:
+        """What was kept under this fingerprint; empty where nothing was, or where it is damaged."""
+        known, _, expected = self.get("plan").partition(" ")
+        if not fingerprint or known != fingerprint:
+            return {}
+        digest = hashlib.sha256()
+        blobs = dict(self.query("SELECT name, content FROM plan ORDER BY rowid"))
+        for content in blobs.values():
+            digest.update(content)
+        return blobs if digest.hexdigest() == expected else {}
+
     def forget(self, units: Iterable[str], fits: Iterable[str]) -> None:
         """Put units back to waiting and drop fits, by key: what they named, and what no unit names, goes unnamed."""
         with self.transaction():
@@ -190,6 +232,7 @@ class Ledger:
             )
             self._db.executemany("DELETE FROM fits WHERE key=?", ((key,) for key in fits))
             self._forget_parts()
+            self.put(plan="")  # what a repair doubts is planned anew
 
     def _forget_parts(self) -> None:
         self._db.execute("DELETE FROM parts WHERE path NOT IN (SELECT part FROM units WHERE part NOTNULL)")
@@ -207,6 +250,11 @@ class Ledger:
     def waiting(self) -> set[str]:
         """Keys of the units that are still to be done."""
         return {row[0] for row in self._db.execute("SELECT key FROM units WHERE state='waiting'")}
+
+    def to_do(self) -> array[int]:
+        """Positions of the units that are still to be done, ascending."""
+        rows = self._db.execute("SELECT position FROM units WHERE state='waiting' ORDER BY position")
+        return array("q", (row[0] for row in rows))
 
     def record(self, outcomes: Iterable[Outcome]) -> None:
         """Make the outcomes and their parts visible in one transaction."""
@@ -236,17 +284,20 @@ class Ledger:
                 "INSERT OR REPLACE INTO fits VALUES(?,?,?,?,?,?)", (key, plate, channel, path, sha256, frames)
             )
 
-    def fits(self) -> dict[str, str]:
-        """Fit key to path, relative to the run folder."""
-        return dict(self._db.execute("SELECT key, path FROM fits"))
+    def fit(self, key: str) -> str:
+        """Path of a fit, relative to the run folder; empty where there is none."""
+        row = self._db.execute("SELECT path FROM fits WHERE key=?", (key,)).fetchone()
+        return str(row[0]) if row else ""
 
-    def named_files(self) -> set[str]:
-        """Every file of the run folder that the ledger vouches for, relative paths."""
-        return {row[0] for row in self._db.execute("SELECT path FROM parts UNION SELECT path FROM fits")}
+    def named_files(self, folder: str = "") -> set[str]:
+        """Every file below `folder` of the run folder that the ledger vouches for, relative paths."""
+        span = (folder, folder + chr(0x10FFFF)) * 2
+        sql = "SELECT path FROM {0} WHERE path BETWEEN ? AND ?"
+        return {row[0] for row in self._db.execute(f"{sql.format('parts')} UNION {sql.format('fits')}", span)}
 
     def counts(self) -> dict[str, int]:
         """Units by state."""
-        return dict(self._db.execute("SELECT state, count(*) FROM units GROUP BY state"))
+        return dict(self.query("SELECT state, count(*) FROM units GROUP BY state"))
 
     def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Rows of a read-only question."""
@@ -256,6 +307,12 @@ class Ledger:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+
+def _noting_keys(rows: Iterable[tuple[Any, ...]], keys: list[bytes]) -> Iterator[tuple[Any, ...]]:
+    for row in rows:
+        keys.append(row[0].encode())
+        yield row
 
 
 @contextmanager

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Name = tuple[str, str]
 
-__all__ = ["Plan", "Unit", "make_plan", "print_of", "step_versions"]
+__all__ = ["Plan", "Unit", "fingerprint_of", "make_plan", "step_versions"]
 
 _LAYOUT = 1
 
@@ -97,8 +97,8 @@ def make_plan(recipe: Recipe, store: Store) -> Plan:
     return Plan(units, Samples({plate: pack(lines) for plate, lines in sampled.items()}), fits)
 
 
-def print_of(recipe: Recipe, tables: Mapping[str, str]) -> str:
-    """Fingerprint of the plan, where tables alone decide it: equal prints, equal plans. Empty where none can be had.
+def fingerprint_of(recipe: Recipe, tables: Mapping[str, str]) -> str:
+    """Fingerprint of the plan, where tables alone decide it: equal ones, equal plans. Empty where none can be had.
 
     Args:
         recipe: what is planned.

@@ -32,14 +32,20 @@ _AT_ONCE = 2
 
 @dataclass(slots=True)
 class _Plate:
-    """One plate: samples to come, then the fits, then its units."""
+    """One plate: samples to come, then the fits, then its units.
 
-    units: deque[Job]
+    Attributes:
+        units: positions in the plan of those that are still to be started.
+        both: keys of the units whose fields are samples, too.
+    """
+
+    units: deque[int]
     samples: deque[Job] = field(default_factory=deque)
     outstanding: int = 0
     shrunk: dict[str, tuple[tuple[str, ...], steps.Shrunk]] = field(default_factory=dict)
     fits: dict[str, str] = field(default_factory=dict)
     unfitted: set[str] = field(default_factory=set)
+    both: set[str] = field(default_factory=set)
     ready: bool = False
     trouble: PhenostreamError | None = None
 
@@ -67,27 +73,20 @@ class Plates:
         self._submit = submit
         self._reject = reject
         self._steps = recipe.canonical_steps()
-        self._queue: deque[tuple[Name, list[Unit]]] = deque()
+        self._queue: deque[tuple[Name, list[int]]] = deque()
         self._active: dict[Name, _Plate] = {}
         self.fitting: dict[Future[Any], tuple[Name, str, int]] = {}
 
-    def enqueue(self, units: Iterable[Unit]) -> None:
-        """Line units up by plate, plates in the order of their first unit; unresolved ones are rejected at once."""
-        grouped: dict[Name, list[Unit]] = {}
-        for unit in units:
-            if unit.problem:
-                error = NotFoundError(unit.problem, remedy="check the catalog's tables")
-                self._reject(unit, error.at(step="plan", **place(unit.field)))
-            else:
-                grouped.setdefault(unit.plate, []).append(unit)
-        self._queue.extend(grouped.items())
+    def enqueue(self, positions: Iterable[int]) -> None:
+        """Line up units by their positions in the plan, by plate, plates in the order of their first unit."""
+        self._queue.extend(self._plan.units.by_plate(positions).items())
 
     def next_job(self, busy: Callable[[Name], bool]) -> Job | None:
         """The next field to fetch, None where every plate in work waits; `busy` tells plates with jobs in flight."""
         while True:
             for name, plate in list(self._active.items()):
-                if plate.ready and plate.units:
-                    return plate.units.popleft()
+                if plate.ready and (job := self._next_unit(name, plate)):
+                    return job
                 if not plate.ready and plate.samples:
                     plate.outstanding += 1
                     return plate.samples.popleft()
@@ -104,14 +103,24 @@ class Plates:
 
     def is_unit(self, job: Job) -> bool:
         """Whether the field of a sample is also a unit still to come."""
-        return any(one.name == job.name for one in self._active[job.plate].units)
+        return job.name in self._active[job.plate].both
 
     def models(self, name: Name) -> dict[str, str]:
         """Path of the illumination model of each channel of a plate, relative to the run folder."""
         return self._active[name].fits
 
-    def _open(self, name: Name, units: list[Unit]) -> None:
-        plate = _Plate(deque(Job(unit.key, unit.field, name, unit) for unit in units))
+    def _next_unit(self, name: Name, plate: _Plate) -> Job | None:
+        """The next unit of a plate; those that the catalog could not place are rejected on the way."""
+        while plate.units:
+            unit = self._plan.units[plate.units.popleft()]
+            plate.both.discard(unit.key)
+            if not unit.problem:
+                return Job(unit.key, unit.field, name, unit)
+            self._reject(unit, _unplaced(unit))
+        return None
+
+    def _open(self, name: Name, positions: list[int]) -> None:
+        plate = _Plate(deque(positions))
         self._active[name] = plate
         sample = self._plan.samples.get(name, ())
         if self._recipe.correct.method != "basic":
@@ -119,20 +128,22 @@ class Plates:
         elif not sample:
             self._give_up(plate, _no_frames())
         elif not self._recall(name, plate, {channel.name for one in sample for channel in one.channels}):
-            keys = {unit.field.id: unit.key for unit in units}
+            sampled = {one.id for one in sample}
+            units = self._plan.units.at(positions)
+            keys = {unit.field.id: unit.key for unit in units if unit.field.id in sampled}
+            plate.both.update(keys.values())
             names = [keys.get(one.id, f"{position}-{self._key(name)}") for position, one in enumerate(sample)]
             plate.samples.extend(Job(key, one, name) for key, one in zip(names, sample, strict=True))
 
     def _recall(self, name: Name, plate: _Plate, channels: set[str]) -> bool:
         """Take the fits of an earlier start of this run, where all are there."""
-        known = self._ledger.fits()
-        found = {one: known[f"{self._key(name)}-{one}"] for one in channels if f"{self._key(name)}-{one}" in known}
-        if found.keys() == channels:
+        found = {one: self._ledger.fit(f"{self._key(name)}-{one}") for one in channels}
+        if all(found.values()):
             plate.fits, plate.ready = found, True
         return plate.ready
 
     def _key(self, name: Name) -> str:
-        return self._plan.fit_key(name, self._recipe)
+        return self._plan.fits.get(name, "")
 
     def sampled(self, job: Job, result: steps.Shrunk | PhenostreamError) -> None:
         """Take a sample's shrunk pixels, or why there are none."""
@@ -202,12 +213,16 @@ class Plates:
 
     def _give_up(self, plate: _Plate, error: PhenostreamError) -> None:
         """Without a model no unit of the plate can go on."""
-        for job in plate.units:
-            if job.unit:
-                self._reject(job.unit, error)
+        for unit in self._plan.units.at(plate.units):
+            self._reject(unit, _unplaced(unit) if unit.problem else error)
         plate.units.clear()
         plate.unfitted.clear()
         plate.ready = True
+
+
+def _unplaced(unit: Unit) -> PhenostreamError:
+    error = NotFoundError(unit.problem, remedy="check the catalog's tables")
+    return error.at(step="plan", **place(unit.field))
 
 
 def _no_frames() -> PhenostreamError:

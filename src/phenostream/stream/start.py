@@ -21,7 +21,7 @@ from phenostream.stream.folder import explain, locked, open_folder, sweep, write
 from phenostream.stream.interrupts import handled
 from phenostream.stream.journal import Journal
 from phenostream.stream.ledger import Ledger
-from phenostream.stream.plan import Plan, Unit, make_plan
+from phenostream.stream.plan import Plan, Unit, fingerprint_of, make_plan
 from phenostream.stream.provenance import provenance
 from phenostream.stream.recipe import Recipe
 from phenostream.stream.record import Progress, Recorder
@@ -111,14 +111,15 @@ def _run(
     _check_recipe(recipe, folder, ledger)
     stop = Event()
     store = store_of(recipe, stop)
-    plan = make_plan(recipe, store)
-    anew = _enrol(plan, recipe, folder, ledger, retry)
-    if freed := sweep(folder, ledger.named_files()):
+    plan, anew = _planned(recipe, store, folder, ledger)
+    if retry:
+        ledger.retry(retry)
+    if freed := sweep(folder, ledger.named_files):
         journal.note("swept", f"swept {freed:,} bytes that nothing names", bytes=freed)
     journal.note("planned", f"planned {len(plan.units):,} units", units=len(plan.units), anew=anew)
     budget = Budget(int(recipe.stream.disk_budget))
     interrupted = False
-    waiting = ledger.waiting()
+    waiting = ledger.to_do()
     recorder = Recorder(
         folder, ledger, journal,
         budget=budget, batch_size=recipe.stream.batch_size, total=len(plan.units), progress=progress,
@@ -129,7 +130,7 @@ def _run(
             folder=folder, ledger=ledger, journal=journal, budget=budget, recorder=recorder, stop=stop,
             executor=executor or Processes(recipe.stream.workers),
         )  # fmt: skip
-        interrupted = conductor.conduct(unit for unit in plan.units if unit.key in waiting)
+        interrupted = conductor.conduct(waiting)
         if conductor.refetched:
             ledger.put(refetched=str(int(ledger.get("refetched", "0")) + conductor.refetched))
     seconds = time.monotonic() - started
@@ -146,18 +147,33 @@ def _check_recipe(recipe: Recipe, folder: Path, ledger: Ledger) -> None:
         )
 
 
-def _enrol(plan: Plan, recipe: Recipe, folder: Path, ledger: Ledger, retry: tuple[str, ...]) -> int:
-    """Write the plan into the ledger, and what it came from into run.json; how many units are computed anew."""
-    anew = ledger.enrol(_row(unit) for unit in plan.units)
-    if retry:
-        ledger.retry(retry)
+def _planned(recipe: Recipe, store: Store, folder: Path, ledger: Ledger) -> tuple[Plan, int]:
+    """The plan, and how many of its units are computed anew; what it came from stands in run.json.
+
+    A plan that nothing has changed since is taken from the ledger, where its units are enrolled.
+    """
+    origin = provenance(recipe)
+    fingerprint = fingerprint_of(recipe, origin["inputs"])
+    anew = 0
+    if kept := ledger.kept_plan(fingerprint):
+        plan = Plan.load(kept)
+    else:
+        plan = make_plan(recipe, store)
+        anew = _enrol(plan, recipe, ledger, fingerprint)
+    ledger.put(disk_budget=str(int(recipe.stream.disk_budget)))
+    write_text(folder / "run.json", json.dumps(origin, indent=2, sort_keys=True) + "\n")
+    return plan, anew
+
+
+def _enrol(plan: Plan, recipe: Recipe, ledger: Ledger, fingerprint: str) -> int:
+    """Write the plan into the ledger; how many units are computed anew."""
     with ledger.transaction():
+        anew = ledger.enrol(_row(unit) for unit in plan.units)
+        ledger.keep_plan(fingerprint, plan.dump())
         ledger.put(
             recipe_hash=recipe.digest(),
-            disk_budget=str(int(recipe.stream.disk_budget)),
             inputs=str(len(plan.units)),
         )
-    write_text(folder / "run.json", json.dumps(provenance(recipe), indent=2, sort_keys=True) + "\n")
     return anew
 
 

@@ -124,9 +124,8 @@ def verify(folder: str | Path) -> Verification:
             tally.faults += _contradictions(ledger, path)
             _check_parts(ledger, path, tally)
             _check_fits(ledger, path, tally)
-            named = ledger.named_files()
             tally.faults += [
-                Fault("foreign", one.relative_to(path).as_posix(), "nothing names this file") for one in strays(path, named)
+                Fault("foreign", one.relative_to(path).as_posix(), "nothing names this file") for one in strays(path, ledger.named_files)
             ]
     return Verification(
         path, counts, tally.parts, tally.fits, tally.bytes, time.monotonic() - start, tuple(tally.faults)
