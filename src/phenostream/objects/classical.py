@@ -17,25 +17,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
-from skimage.filters import threshold_otsu
 from skimage.measure import label
 from skimage.segmentation import watershed
 
 from phenostream.objects.grid import background, repeat, shrink, stretch
 from phenostream.objects.joining import RULE, Rule, join
+from phenostream.objects.level import calm, estimate_diameter, fill_holes, noise_floor, normalise, root_otsu
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Image = NDArray[np.float32]
-    Mask = NDArray[np.bool_]
     Labels = NDArray[np.int32]
 
-_SMOOTH = 0.7  # pixels; leaves 0.4 of white noise
 _COARSE = 12  # least diameter, in blocks, that shrinking leaves
 _BACKGROUND = 3.0  # width of the opening in diameters
+_OTSU = 1.3  # share of Otsu's threshold that foreground has at least
 _NEARBY = 0.35  # share of the brightness nearby that foreground has at least
-_NOISES = 5.0  # standard deviations of noise that foreground has at least
 _BLUR, _APART = 0.07, 0.12  # in diameters: smoothing of brightness, least distance of fragment centres
 _HOLE = 0.25  # largest hole, in squared diameters
 _EDGE = 0.45  # share of a nucleus's upper quartile at which it ends
@@ -79,74 +77,13 @@ def label_nuclei(image: NDArray[Any], diameter: float | None = None, *, rule: Ru
 
 def fragments_of(scaled: Image, diameter: float | None) -> tuple[Cut, float, int, Image]:
     """Steps 1 to 3 on a normalised image: fragments, diameter, pixels a block, smooth intensity over the background."""
-    fine = ndimage.gaussian_filter(scaled, _SMOOTH)
+    fine, noise = calm(scaled)
     size = diameter or estimate_diameter(fine)
     factor = max(1, int(size / _COARSE))
     coarse = shrink(fine, factor)
     under = background(ndimage.gaussian_filter(coarse, 1), _BACKGROUND * size / factor)
-    noise = noise_of(scaled) * min(0.4, 1 / factor)
     cut = cut_up(np.maximum(coarse - under, 0), size / factor, noise)
     return cut, size, factor, fine - stretch(under, factor, scaled.shape)
-
-
-def normalise(image: NDArray[Any]) -> Image | None:
-    """Intensities from 0 to 1 over the range of `image`; None for an image that is empty or flat."""
-    if image.size == 0:
-        return None
-    low, high = float(image.min()), float(image.max())
-    if high <= low:
-        return None
-    return ((image.astype(np.float64) - low) / (high - low)).astype(np.float32)
-
-
-def noise_of(image: Image) -> float:
-    """Standard deviation of white noise, from differences of neighbours; at least that of rounding to steps."""
-    rows = image[:: max(1, image.shape[0] // 256)]
-    changes = np.abs(np.diff(rows, axis=1))
-    if changes.size == 0:
-        return 0.0
-    steps = np.diff(np.unique(rows))
-    rounding = float(steps.min()) / 12**0.5 if steps.size else 0.0
-    return max(float(np.median(changes)) / 0.6745 / 2**0.5, rounding)
-
-
-def estimate_diameter(image: Image) -> float:
-    """Typical diameter in pixels of the bright objects of `image` (Y, X) in 0 to 1: of most of the bright area.
-
-    Twice the distance-map maxima of the foreground; their median weighted by radius to the power 1.5, so that neither debris nor
-    a few giants decide. On real nuclei of 7 to 58 pixels within 20 % for nine images in ten.
-    """
-    width = max(min(image.shape) / 4, 48.0)
-    size = _diameter_over(image, width)
-    return size if size < width / 2 else _diameter_over(image, min(image.shape) / 1.6)
-
-
-def _diameter_over(image: Image, width: float) -> float:
-    factor = 1 if max(image.shape) < 600 else 2
-    bright = shrink(np.maximum(image - background(image, max(width, 16.0)), 0), factor)
-    inside = fill_holes(bright > root_otsu(bright), 50)
-    depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(inside).astype(np.float32), 0.7)
-    peaks = np.sort(depth[(depth == ndimage.maximum_filter(depth, 5)) & (depth > 1.2)])
-    if peaks.size == 0:
-        return float(_COARSE)
-    weight = np.cumsum(peaks**1.5)
-    return float(2.15 * factor * peaks[np.searchsorted(weight, weight[-1] / 2)])
-
-
-def root_otsu(bright: Image) -> float:
-    """Otsu's threshold of square roots, squared; the brightest 0.2 % count as one brightness."""
-    top = float(np.percentile(bright[::2, ::2], 99.8))
-    if top <= 0:
-        return float(bright.max(initial=0))
-    return float(threshold_otsu(np.sqrt(np.minimum(bright / top, 1)))) ** 2 * top
-
-
-def fill_holes(inside: Mask, area: float) -> Mask:
-    """`inside` (Y, X) with its holes of at most `area` pixels filled: background ringed by nuclei stays open."""
-    holes = ndimage.label(~inside)[0]
-    small = np.bincount(holes.ravel()) <= area
-    small[0] = False
-    return np.asarray(inside | small[holes])
 
 
 def cut_up(bright: Image, size: float, noise: float) -> Cut:
@@ -154,13 +91,14 @@ def cut_up(bright: Image, size: float, noise: float) -> Cut:
     smooth = ndimage.gaussian_filter(bright, _BLUR * size)
     crest = ndimage.maximum_filter(smooth, max(3, int(size) | 1))
     nearby = ndimage.uniform_filter(crest, max(3, int(0.7 * size) | 1))
-    least = max(root_otsu(bright), _NOISES * noise)
+    least = max(_OTSU * root_otsu(bright), noise_floor(bright, noise))
     inside = fill_holes(bright > np.maximum(least, _NEARBY * nearby), _HOLE * size * size)
     depth = ndimage.distance_transform_edt(inside).astype(np.float32)
     height = ndimage.gaussian_filter(depth, 0.03 * size) / size + 0.5 * smooth / np.maximum(nearby, 1e-12)
     crests = (height == ndimage.maximum_filter(height, 2 * max(1, round(_APART * size)) + 1)) & inside
     seeds = ndimage.label(crests, np.ones((3, 3)))[0]
-    return Cut(watershed(-height, seeds, mask=inside).astype(np.int32), bright, smooth, depth)
+    fragments = watershed(-height, seeds, mask=inside)  # type: ignore[no-untyped-call]
+    return Cut(fragments.astype(np.int32), bright, smooth, depth)
 
 
 def _grown(labels: Labels) -> Labels:
@@ -175,7 +113,7 @@ def finish(seeds: Labels, bright: Image, size: float) -> Labels:
     keep = value >= _EDGE * _upper_quartiles(owner, value)[owner]
     kept = np.zeros(seeds.size, np.int32)
     kept[place[keep]] = owner[keep]
-    pieces = label(kept.reshape(seeds.shape), connectivity=1)
+    pieces = label(kept.reshape(seeds.shape), connectivity=1)  # type: ignore[no-untyped-call]
     return _filled(_largest(pieces, kept, max(_LEAST * np.pi / 4 * size * size, 12)), _HOLE * size * size)
 
 
@@ -200,7 +138,7 @@ def _largest(pieces: NDArray[Any], owners: Labels, least: float) -> Labels:
     keep = np.zeros(area.size, np.bool_)
     keep[best] = True
     keep &= area >= least
-    return (np.cumsum(keep) * keep).astype(np.int32)[pieces]
+    return np.asarray((np.cumsum(keep) * keep)[pieces], np.int32)
 
 
 def _filled(labels: Labels, area: float) -> Labels:

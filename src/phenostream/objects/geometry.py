@@ -38,4 +38,4 @@ def touching_edge(labels: NDArray[Any]) -> NDArray[np.bool_]:
     """Whether each object touches the border of the image: (N,) bool, ascending label."""
     box = boxes(labels)
     height, width = labels.shape
-    return (box[:, 0] == 0) | (box[:, 1] == 0) | (box[:, 2] == height) | (box[:, 3] == width)
+    return np.asarray((box[:, 0] == 0) | (box[:, 1] == 0) | (box[:, 2] == height) | (box[:, 3] == width))

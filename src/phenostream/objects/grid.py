@@ -37,7 +37,7 @@ def stretch(values: Image, factor: int, shape: tuple[int, ...]) -> Image:
     low, high, part = _between(values.shape[1], factor, shape[1])
     wide = values[:, low] * (1 - part) + values[:, high] * part
     low, high, part = _between(values.shape[0], factor, shape[0])
-    return wide[low] * (1 - part)[:, None] + wide[high] * part[:, None]
+    return np.asarray(wide[low] * (1 - part)[:, None] + wide[high] * part[:, None], np.float32)
 
 
 def background(image: Image, width: float) -> Image:

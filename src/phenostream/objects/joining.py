@@ -6,7 +6,8 @@ described without looking at pixels again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
     Indices = NDArray[np.int64]
     Image = NDArray[np.float32]
     Labels = NDArray[np.int32]
-    Judge = Callable[["Pairs"], Floats]
+    Judge = Callable[["Pairs"], NDArray[np.float64]]
 
 _TINY = 1e-9
 
 
-class Rule(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rule:
     """A logistic rule: a pair is joined where ``constant + weights @ features`` exceeds `least`.
 
     Attributes:
@@ -56,20 +58,33 @@ FEATURES = (
 )
 
 #: Learnt on hand-segmented fluorescent nuclei (BBBC038) by benchmarks/segmentation.py --learn.
-RULE = Rule(0.634, (-0.884, 2.449, -7.315, 25.249, -1.663, -1.747, 1.253, 7.665, 8.499), -0.28)
+RULE = Rule(1.258, (-0.86, 2.151, -7.482, 25.451, -1.689, -1.919, 1.321, 6.533, 8.102), -0.28)
 
 
-class Fragments(NamedTuple):
-    """Sums over the pixels of every fragment, by number: `sums` (N + 1, 7) of 1, y, x, yy, xx, xy and brightness;
-    `crests` (N + 1, 2), the greatest smooth brightness and depth."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Fragments:
+    """What is known of every fragment, by number.
+
+    Attributes:
+        sums: (N + 1, 7), over its pixels: of 1, y, x, yy, xx, xy and brightness.
+        crests: (N + 1, 2), its greatest smooth brightness and depth.
+    """
 
     sums: Floats
     crests: Floats
 
 
-class Pairs(NamedTuple):
-    """Neighbouring fragments `one` < `other` (P,), and their `border` (P, 4): length, sum and greatest of smooth
-    brightness, greatest depth. `size` is the typical diameter."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Fragments that touch.
+
+    Attributes:
+        one: (P,), the lower numbers.
+        other: (P,), the higher numbers.
+        border: (P, 4): length, sum and greatest of smooth brightness, greatest depth.
+        fragments: what is known of each.
+        size: typical diameter in pixels.
+    """
 
     one: Indices
     other: Indices
@@ -79,7 +94,7 @@ class Pairs(NamedTuple):
 
     def features(self) -> Floats:
         """The features (P, 9) of every pair, in the order of :data:`FEATURES`."""
-        sums, crests = self.fragments
+        sums, crests = self.fragments.sums, self.fragments.crests
         one, other = sums[self.one], sums[self.other]
         fit = _roundness(one + other)
         area = one[:, 0] + other[:, 0]

@@ -35,12 +35,17 @@ def outlines(labels: NDArray[Any]) -> list[NDArray[np.int64]]:
     Returns:
         One (K, 2) int64 array of (y, x) an object, ascending label.
     """
-    pieces = np.pad(label(np.maximum(checked(labels), 0), connectivity=2), 1)
+    pieces = np.pad(_connected(checked(labels)), 1)
     starts = _starts(pieces, labels)
     steps = _RING[:, 0] * pieces.shape[1] + _RING[:, 1]
     owner, place = _trace(pieces.ravel(), starts, steps)
     points = np.stack(np.divmod(place, pieces.shape[1]), axis=1) - 1
     return np.split(points, np.flatnonzero(np.diff(owner)) + 1) if starts.size else []
+
+
+def _connected(labels: NDArray[Any]) -> NDArray[Any]:
+    """8-connected pieces of equal label, numbered."""
+    return np.asarray(label(np.maximum(labels, 0), connectivity=2))  # type: ignore[no-untyped-call]
 
 
 def _starts(pieces: NDArray[Any], labels: NDArray[Any]) -> Indices:

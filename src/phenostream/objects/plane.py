@@ -22,7 +22,7 @@ def channel_of(field: Field, channel: str = "") -> NDArray[Any]:
         WrongDtypeError: pixels are neither integers nor floats.
         NotFiniteError: pixels are NaN or infinite.
     """
-    image = field.read()[field.index(channel) if channel else 0]
+    image: NDArray[Any] = field.read()[field.index(channel) if channel else 0]
     if image.dtype.kind not in "iuf":
         raise WrongDtypeError(f"pixels are {image.dtype}, not integers or floats").at(
             plate=field.id.plate, well=field.id.well

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  (pydantic reads it)
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
