@@ -11,6 +11,7 @@ from phenostream import formats
 from phenostream.errors import PhenostreamError
 from phenostream.stream.ledger import Ledger
 from phenostream.stream.overview import mean_seconds
+from phenostream.stream.packed import identity_in, unpack
 from phenostream.stream.plan import Plan, Unit, make_plan
 from phenostream.stream.recipe import Recipe
 from phenostream.stream.start import default_folder, store_of
@@ -18,6 +19,7 @@ from phenostream.stream.start import default_folder, store_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from phenostream.stream.packed import Units
     from phenostream.values import Store
 
 _LOOKED_AT = 5
@@ -62,19 +64,19 @@ def estimate(
     store = store_of(resolved)
     plan = make_plan(resolved, store)
     folder = Path(out) if out is not None else default_folder(recipe)
-    waiting, known_seconds = _left(folder, plan)
-    unresolved = [unit for unit in plan.units if unit.problem]
-    to_do = [unit for unit in plan.units if unit.key in waiting and not unit.problem]
-    each, basis = _bytes_each(to_do, store)
+    waiting, known_seconds = _left(folder, plan.units)
+    unresolved = plan.units.unplaced
+    to_do = sorted(set(waiting).difference(unresolved))
+    each, basis = _bytes_each(plan.units, to_do, store)
     transfers = len(to_do) + _extra_samples(plan, to_do)
     workers = resolved.stream.workers or os.cpu_count() or 1
     seconds_each = known_seconds or each * _SECONDS_A_MEGAPIXEL / 1e6
     return Estimate(
         units=len(plan.units),
         waiting=len(waiting),
-        plates=len({unit.plate for unit in plan.units}),
+        plates=len(plan.units.plates),
         unresolved=len(unresolved),
-        unresolved_example=unresolved[0].problem if unresolved else "",
+        unresolved_example=plan.units[unresolved[0]].problem if unresolved else "",
         bytes_to_move=each * transfers,
         bytes_basis=basis,
         peak_disk=min(int(resolved.stream.disk_budget), 2 * each * max(1, transfers)),
@@ -87,23 +89,25 @@ def estimate(
     )
 
 
-def _left(folder: Path, plan: Plan) -> tuple[set[str], float]:
-    """Keys still to do in a folder that may hold a run already, and its seconds of compute a unit."""
-    every = {unit.key for unit in plan.units}
+def _left(folder: Path, units: Units) -> tuple[list[int], float]:
+    """Positions still to do in a folder that may hold a run already, and its seconds of compute a unit."""
+    every = range(len(units))
     if not (folder / "ledger.db").is_file():
-        return every, 0.0
+        return list(every), 0.0
     ledger = Ledger(folder)
     try:
         finished = {row[0] for row in ledger.query("SELECT key FROM units WHERE state IN ('done','rejected')")}
         stages = mean_seconds(ledger)
     finally:
         ledger.close()
-    return every - finished, sum(seconds for stage, seconds in stages.items() if stage != "fetch")
+    left = [position for position in every if units.key(position) not in finished]
+    return left, sum(seconds for stage, seconds in stages.items() if stage != "fetch")
 
 
-def _bytes_each(units: list[Unit], store: Store) -> tuple[int, str]:
+def _bytes_each(units: Units, to_do: list[int], store: Store) -> tuple[int, str]:
     """Bytes of one unit: the mean of a few, spread over the plan."""
-    told = [weight for unit in units[:: max(1, len(units) // _LOOKED_AT)] if (weight := _weigh(unit, store))]
+    spread = units.at(to_do[:: max(1, len(to_do) // _LOOKED_AT)])
+    told = [weight for unit in spread if (weight := _weigh(unit, store))]
     if not told:
         return _UNKNOWN_FIELD, "a guess: the archive did not tell"
     return sum(told) // len(told), f"as {len(told)} of its fields tell"
@@ -147,8 +151,9 @@ class _Scales:
         return self._store.keys(prefix)
 
 
-def _extra_samples(plan: Plan, to_do: list[Unit]) -> int:
+def _extra_samples(plan: Plan, to_do: list[int]) -> int:
     """Sampled fields that are not units to do: they are fetched for the illumination fit alone."""
-    plates = {unit.plate for unit in to_do}
-    wanted = {unit.field.id for unit in to_do}
-    return sum(one.id not in wanted for plate in plates for one in plan.samples.get(plate, ()))
+    plates = plan.units.by_plate(to_do)
+    blocks = (block for plate, block in plan.samples.packed.items() if plate in plates)
+    sampled = {identity_in(text) for block in blocks for text in unpack(block)}
+    return len(sampled) - sum(identity_in(text) in sampled for _, text in plan.units.lines(to_do))

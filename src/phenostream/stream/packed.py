@@ -51,11 +51,14 @@ class Units(Sequence[Unit]):
         keys: their keys, :data:`KEY_BYTES` each.
         plates: every (study, plate), in the order of its first unit.
         plate_of: index into `plates`, a unit each.
+        unplaced: positions of those that the catalog could not place, ascending.
     """
 
-    def __init__(self, blocks: list[bytes], keys: bytes, plates: list[Name], plate_of: array[int]) -> None:
-        """Units of these blocks; the four must agree."""
-        self.blocks, self.keys, self.plates, self.plate_of = blocks, keys, plates, plate_of
+    def __init__(
+        self, blocks: list[bytes], keys: bytes, plates: list[Name], plate_of: array[int], unplaced: list[int]
+    ) -> None:
+        """Units of these blocks; the five must agree."""
+        self.blocks, self.keys, self.plates, self.plate_of, self.unplaced = blocks, keys, plates, plate_of, unplaced
         self._open: tuple[int, list[str]] = (-1, [])
 
     def __len__(self) -> int:
@@ -75,13 +78,17 @@ class Units(Sequence[Unit]):
         return self.at(range(len(self)))
 
     def at(self, positions: Iterable[int]) -> Iterator[Unit]:
-        """The units at these positions; a block is unpacked once for neighbours."""
+        """The units at these positions."""
+        return (self._unit(position, text) for position, text in self.lines(positions))
+
+    def lines(self, positions: Iterable[int]) -> Iterator[tuple[int, str]]:
+        """Position and line of the units at these positions; a block is unpacked once for neighbours."""
         for number, inside in groupby(positions, key=lambda position: position // BLOCK):
             if self._open[0] != number:
                 self._open = number, unpack(self.blocks[number])
             lines = self._open[1]
             for position in inside:
-                yield self._unit(position, lines[position % BLOCK])
+                yield position, lines[position % BLOCK]
 
     def key(self, position: int) -> str:
         """The key of the unit at `position`."""
@@ -96,8 +103,7 @@ class Units(Sequence[Unit]):
 
     def _unit(self, position: int, text: str) -> Unit:
         one = field_of(text)
-        problem = one.annotation.get("unresolved", "") if not one.planes else ""
-        return Unit(self.key(position), position, one, problem)
+        return Unit(self.key(position), position, one, problem_of(one))
 
 
 class Samples(Mapping["Name", "tuple[values.Field, ...]"]):
@@ -117,6 +123,11 @@ class Samples(Mapping["Name", "tuple[values.Field, ...]"]):
         return len(self.packed)
 
 
+def problem_of(one: values.Field) -> str:
+    """Why the catalog could not place `one`; empty where it could."""
+    return one.annotation.get("unresolved", "") if not one.planes else ""
+
+
 def line(one: values.Field, stamps: Sequence[str] = ()) -> str:
     """`one` as a line: what identifies it, its stains, and the stamps of its files, tabs between them."""
     return f"{identity(one)}\t{_stains(one.channels)}\t{_json(list(stamps)) if stamps else '[]'}"
@@ -134,6 +145,11 @@ def identity(one: values.Field) -> str:
             sorted(one.annotation.items()),
         ]
     )
+
+
+def identity_in(text: str) -> str:
+    """The identity that a line tells."""
+    return text.partition("\t")[0]
 
 
 def field_of(text: str) -> values.Field:

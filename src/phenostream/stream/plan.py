@@ -17,7 +17,7 @@ from phenostream import __version__, formats, images, objects, profiles, values
 from phenostream.errors import NotFoundError, PhenostreamError, RecipeError
 from phenostream.sources import LocalStore, catalogs
 from phenostream.sources.stores import scheme_of
-from phenostream.stream.packed import BLOCK, KEY_BYTES, Samples, Unit, Units, line, pack, unpack
+from phenostream.stream.packed import BLOCK, KEY_BYTES, Samples, Unit, Units, line, pack, problem_of, unpack
 from phenostream.stream.recipe import digest
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Plan:
     def dump(self) -> Iterator[tuple[str, bytes]]:
         """The plan as named blobs, for :meth:`load`."""
         units, samples = self.units, self.samples
-        yield "plates", _blob([units.plates, list(samples), [[plate, fit] for plate, fit in self.fits.items()]])
+        yield "plates", _blob([units.plates, list(samples), list(self.fits.items()), units.unplaced])
         yield "plate_of", zlib.compress(struct.pack(f"<{len(units)}I", *units.plate_of))
         yield "keys", units.keys
         yield from ((f"block {number:06d}", block) for number, block in enumerate(units.blocks))
@@ -57,10 +57,10 @@ class Plan:
     @classmethod
     def load(cls, blobs: Mapping[str, bytes]) -> Plan:
         """The plan that was dumped."""
-        plates, sampled, fits = json.loads(zlib.decompress(blobs["plates"]))
+        plates, sampled, fits, unplaced = json.loads(zlib.decompress(blobs["plates"]))
         numbers = zlib.decompress(blobs["plate_of"])
         plate_of = array("I", struct.unpack(f"<{len(numbers) // 4}I", numbers))
-        units = Units(_series(blobs, "block "), blobs["keys"], [tuple(one) for one in plates], plate_of)
+        units = Units(_series(blobs, "block "), blobs["keys"], [tuple(one) for one in plates], plate_of, unplaced)
         samples = dict(zip(map(tuple, sampled), _series(blobs, "sample "), strict=True))
         return cls(units, Samples(samples), {tuple(plate): fit for plate, fit in fits})
 
@@ -119,11 +119,14 @@ class _Chosen:
         self.plates: dict[Name, int] = {}
         self.plate_of = array("I")
         self._store = store if isinstance(store, LocalStore) else None
+        self._unplaced: list[int] = []
         self._blocks: list[bytes] = []
         self._lines: list[str] = []
 
     def add(self, one: values.Field) -> None:
         plate = (one.id.study, one.id.plate)
+        if problem_of(one):
+            self._unplaced.append(len(self.plate_of))
         self.plate_of.append(self.plates.setdefault(plate, len(self.plates)))
         self._lines.append(line(one, _stamps(one, self._store) if self._store else ()))
         if len(self._lines) == BLOCK:
@@ -145,7 +148,7 @@ class _Chosen:
                 told, _, stamps = text.split("\t")
                 content = f"{heads[next(plate_of)]}{told},{stamps}]"
                 keys += hashlib.blake2b(content.encode(), digest_size=KEY_BYTES).digest()
-        units = Units(self._blocks, bytes(keys), plates, self.plate_of)
+        units = Units(self._blocks, bytes(keys), plates, self.plate_of, self._unplaced)
         _refuse_twins(units)
         return units
 
