@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from phenostream import errors
@@ -69,6 +70,7 @@ def guarded(command: Callable[[], object]) -> int:
         lines = [f"error: {error.message}", *(f"  where:  {note}" for note in error.place.split("; ") if note)]
         if error.remedy:
             lines.append(f"  remedy: {error.remedy}")
-        print("\n".join(lines), file=sys.stderr)
+        with suppress(OSError):  # the disk that is full may hold the log that errors go to
+            print("\n".join(lines), file=sys.stderr, flush=True)
         return code_of(error)
     return OK

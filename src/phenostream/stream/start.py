@@ -154,26 +154,22 @@ def _planned(recipe: Recipe, store: Store, folder: Path, ledger: Ledger) -> tupl
     """
     origin = provenance(recipe)
     fingerprint = fingerprint_of(recipe, origin["inputs"])
+    kept = ledger.kept_plan(fingerprint)
+    plan = Plan.load(kept) if kept else make_plan(recipe, store)
     anew = 0
-    if kept := ledger.kept_plan(fingerprint):
-        plan = Plan.load(kept)
-    else:
-        plan = make_plan(recipe, store)
-        anew = _enrol(plan, recipe, ledger, fingerprint)
-    ledger.put(disk_budget=str(int(recipe.stream.disk_budget)))
-    write_text(folder / "run.json", json.dumps(origin, indent=2, sort_keys=True) + "\n")
+    with ledger.transaction():  # whoever finds the recipe in the ledger finds it in run.json; what is refused is in neither
+        if not kept:
+            anew = _enrol(plan, recipe, ledger, fingerprint)
+        ledger.put(disk_budget=str(int(recipe.stream.disk_budget)))
+        write_text(folder / "run.json", json.dumps(origin, indent=2, sort_keys=True) + "\n")
     return plan, anew
 
 
 def _enrol(plan: Plan, recipe: Recipe, ledger: Ledger, fingerprint: str) -> int:
     """Write the plan into the ledger; how many units are computed anew."""
-    with ledger.transaction():
-        anew = ledger.enrol(_row(unit) for unit in plan.units)
-        ledger.keep_plan(fingerprint, plan.dump())
-        ledger.put(
-            recipe_hash=recipe.digest(),
-            inputs=str(len(plan.units)),
-        )
+    anew = ledger.enrol(_row(unit) for unit in plan.units)
+    ledger.keep_plan(fingerprint, plan.dump())
+    ledger.put(recipe_hash=recipe.digest(), inputs=str(len(plan.units)))
     return anew
 
 

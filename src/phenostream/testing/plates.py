@@ -12,6 +12,7 @@ import imagecodecs
 import numpy as np
 
 from phenostream import profiles
+from phenostream.errors import NotFoundError
 from phenostream.stream.verify import verify
 
 if TYPE_CHECKING:
@@ -93,3 +94,12 @@ def faults_of(folder: Path, reference: Result, inputs: int) -> list[str]:
     if len(cells) != len(set(cells)):
         found.append(f"{len(cells) - len(set(cells))} rows doubled")
     return found
+
+
+def torn(folder: Path) -> list[str]:
+    """What a reader would stumble over in a folder whose run has just died: nothing, at any moment."""
+    try:
+        found = verify(folder).faults
+    except NotFoundError:  # it died before there was anything to read
+        return []
+    return [f"{fault.kind} {fault.path}: {fault.message}" for fault in found if fault.kind != "foreign"]
