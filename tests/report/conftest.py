@@ -85,7 +85,9 @@ class RunFolder:
         part, qc, seconds = (None, None, 0, 0), {}, {}
         if cells is not None:
             rng = rng or np.random.default_rng(self.count)
-            part = self.part(plate, well, site, time, cells, rng, thumbnail=thumbnail)
+            part = self.part(
+                plate, well, site, time, cells, rng, thumbnail=thumbnail, channels=more.pop("channels", ("DNA",))
+            )
             qc = {"n_objects": cells, "mean_DNA": 300 + cells, "focus_DNA": float(rng.uniform(0.4, 0.6))}
             seconds = {"fetch": 0.31, "read": 0.02, "correct": 0.04, "segment": 0.4, "measure": 1.2, "write": 0.02}
         self.enrol(plate, well, site, time, state, part, {**qc, **more.pop("qc", {})}, seconds, **more)
@@ -103,9 +105,11 @@ class RunFolder:
         self.database.commit()
         self.count += 1
 
-    def part(self, plate, well, site, time, cells, rng, *, thumbnail):
+    def part(self, plate, well, site, time, cells, rng, *, thumbnail, channels=("DNA",)):
         labels, image = nuclei(rng, cells)
-        seen = Field(FieldId("demo", plate, well, site, time), (Channel("DNA"),), pixels=lambda: image[None])
+        seen = Field(
+            FieldId("demo", plate, well, site, time), tuple(map(Channel, channels)), pixels=lambda: image[None]
+        )
         found = Objects(seen.id, labels, model="classical-1")
         numbers = found.numbers()
         area = np.bincount(labels.ravel())[numbers]

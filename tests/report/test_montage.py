@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from phenostream import images
 from phenostream.report.facts import Seen, gather
 from phenostream.report.montage import choose, montage, outline_path
 
@@ -77,6 +78,19 @@ def test_large_noisy_thumbnails_are_shrunk(folder):
     assert len(shown) == 1  # a part without a thumbnail has no picture
     assert shown[0].width == 320
     assert len(shown[0].image) < 250_000
+
+
+def test_colour_pictures_say_which_channel_is_which(folder):
+    """With the colours that the pictures were made with."""
+    colour = images.thumbnail(np.eye(64)[None].repeat(2, axis=0) * np.array([1, 0]).reshape(2, 1, 1))
+    sink = io.BytesIO()
+    Image.fromarray(colour).save(sink, "PNG")
+    folder.add(cells=3, thumbnail=sink.getvalue(), channels=("DNA", "Actin"))
+    shown = montage(gather(folder.path), 24)[0]
+    assert shown.channels == [("DNA", "#00ff00"), ("Actin", "#ff00ff")]
+    assert colour[0, 0].argmax() == 1  # the first channel is green indeed
+    folder.add(well="A2", cells=3)
+    assert list(montage(gather(folder.path), 24)[1].channels) == []
 
 
 def test_a_part_that_cannot_be_read_is_noted(folder):

@@ -117,7 +117,8 @@ def _source(path: Path) -> _Source:
 
 
 def _rows(part: PartEntry, names: Sequence[str]) -> pa.Table:
-    table = load(part.path, lambda schema: [name for name in names if name in schema.names], sha256=part.sha256)
+    wanted = set(names)
+    table = load(part.path, lambda schema: [name for name in schema.names if name in wanted], sha256=part.sha256)
     if not table.column_names:
         # None of the wanted columns is here; the rows still count.
         return pa.table({"": pa.nulls(part.rows)})

@@ -65,12 +65,14 @@ def pick(schema: pa.Schema, columns: Sequence[str] | None, view: View) -> list[s
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """`table` with exactly the columns of `schema`: absent ones are null, types are widened."""
+    columns = dict(zip(table.column_names, table.columns, strict=True))
     arrays: list[Any] = []
     for field in schema:
-        if field.name in table.column_names:
-            arrays.append(table.column(field.name).cast(field.type))
-        else:
+        known = columns.get(field.name)
+        if known is None:
             arrays.append(pa.nulls(table.num_rows, field.type))
+        else:
+            arrays.append(known if known.type == field.type else known.cast(field.type))
     return pa.table(arrays, schema=schema)
 
 

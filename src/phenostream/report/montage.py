@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from phenostream import images
 from phenostream.errors import PhenostreamError
 from phenostream.profiles import part_metadata, part_schema, read_part
 
@@ -27,7 +28,10 @@ _PATH_CHARACTERS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One field as shown: where it is from, why it was chosen, the picture, its outlines as an SVG path."""
+    """One field as shown: where it is from, why it was chosen, the picture, its outlines as an SVG path.
+
+    `channels` names each channel of a colour picture with its colour (``#rrggbb``); empty for a grey one.
+    """
 
     plate: str
     well: str
@@ -40,6 +44,7 @@ class Picture:
     height: int
     image: str
     outlines: str
+    channels: Sequence[tuple[str, str]] = ()
 
 
 def montage(facts: Facts, count: int) -> list[Picture]:
@@ -84,9 +89,11 @@ def _picture(seen: Seen, why: str, folder: Path) -> Picture | None:
         opened.thumbnail((_SIDE, _SIDE))
         image = opened.convert("L" if opened.mode in {"1", "L", "I", "I;16"} else "RGB")
     source = seen.part.relative_to(folder).as_posix()
-    path = _outlines(seen.part, _scale(told, image.width))
+    identity = _identity(told)
+    path = _outlines(seen.part, _scale(identity, image.width))
+    channels = _channels(identity) if image.mode == "RGB" else ()
     place = (seen.plate, seen.well, seen.site, seen.frame, seen.rows)
-    return Picture(*place, why, source, image.width, image.height, _uri(image), path)
+    return Picture(*place, why, source, image.width, image.height, _uri(image), path, channels)
 
 
 def _uri(image: Image.Image) -> str:
@@ -100,13 +107,29 @@ def _uri(image: Image.Image) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(sink.getvalue()).decode()}"
 
 
-def _scale(told: dict[str, bytes], width: int) -> float:
+def _identity(told: dict[str, bytes]) -> dict[str, Any]:
+    """What the part says of its field, empty where it says nothing."""
+    try:
+        found = json.loads(told.get("phenostream.field", b"{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _scale(identity: dict[str, Any], width: int) -> float:
     """Thumbnail pixels a pixel of the field; 0 where the part does not say how large the field was."""
     try:
-        shape = json.loads(told.get("phenostream.field", b"{}")).get("shape")
-        return width / float(shape[-1])
-    except (ValueError, TypeError, AttributeError, IndexError, ZeroDivisionError):
+        return width / float(identity["shape"][-1])
+    except (KeyError, ValueError, TypeError, IndexError, ZeroDivisionError):
         return 0.0
+
+
+def _channels(identity: dict[str, Any]) -> list[tuple[str, str]]:
+    known = identity.get("channels")
+    names = [str(one.get("name", "")) for one in known if isinstance(one, dict)] if isinstance(known, list) else []
+    colours = images.default_colours(len(names)) if names else ()
+    tints = ["#{:02x}{:02x}{:02x}".format(*images.COLOURS[colour]) for colour in colours]
+    return list(zip(names, tints, strict=True))
 
 
 def _outlines(part: Path, scale: float) -> str:

@@ -97,6 +97,7 @@ def _page(facts: Facts, told: Mapping[str, Any]) -> bytes:
         stages=_stages(facts),
         disk=_disk(facts),
         recipe=_recipe(facts.record.get("recipe")),
+        channels=list(dict.fromkeys(channel for field in told["fields"] for channel in field.channels)),
         gradient=colours.gradient(),
         style=resources.files(__package__).joinpath("templates/report.css").read_text(encoding="utf-8"),
         **told,
