@@ -141,6 +141,29 @@ def status(
 
 
 @app.command(
+    epilog="\b\nExamples:\n  phenostream verify study-run\n  phenostream verify study-run --repair\n"
+    "  phenostream verify study-run --repair --recipe study.yaml --json"
+)
+def verify(
+    run_folder: RunFolder,
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="Compute anew exactly what is missing or damaged.")] = False,
+    recipe_: Annotated[
+        Path | None, typer.Option("--recipe", help="In place of the one in run.json.", show_default=False)
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Hash every part and illumination model again, compare the ledger with itself, and name what is wrong."""
+    from phenostream.cli.verify import act  # noqa: PLC0415
+
+    told, sound = act(run_folder, mend=repair, recipe=recipe_, show=not json_)
+    if json_:
+        _print(told)
+    if not sound:
+        raise typer.Exit(exits.FAULTY)
+
+
+@app.command(
     epilog="\b\nExamples:\n  phenostream export study-run --format parquet --out cells.parquet\n"
     "  phenostream export study-run --format idrstream --out batches/ --batch-size 10\n"
     "  phenostream export study-run --format anndata --out cells.h5ad"

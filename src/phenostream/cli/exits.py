@@ -19,6 +19,7 @@ INCOMPLETE = 3
 BUSY = 4
 DISK = 5
 SOURCE = 6
+FAULTY = 7
 INTERRUPTED = 130
 
 HELP = """\b
@@ -30,6 +31,7 @@ Exit codes:
   4    another process works in the folder
   5    the disk is full or cannot be written; nothing is lost, run again
   6    a source is missing, unreachable, forbidden, changed or damaged
+  7    verify found faults that are not repaired
   130  interrupted; what is done is kept, run again to go on
 """
 
