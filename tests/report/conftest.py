@@ -98,7 +98,7 @@ class RunFolder:
             "INSERT INTO units VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (
                 f"{self.count:032x}", self.count, more.get("study", "demo"), plate, well, site, time, 0, state, *told,
-                part[0], part[3], part[2], json.dumps(qc), "{}", json.dumps(seconds),
+                part[0], part[3], part[2], json.dumps(qc), "{}", json.dumps(seconds, sort_keys=True),
                 1_770_000_000 + self.count if state != "waiting" else None,
             ),
         )  # fmt: skip

@@ -95,6 +95,12 @@ def test_ids_are_unique_and_links_lead_somewhere(html):
     assert set(targets) <= set(ids)
 
 
+def test_stages_stand_in_the_order_of_the_work(html):
+    stages = html[html.index('class="stages"') :]
+    places = [stages.index(f'<th scope="row">{stage}') for stage in ("fetch", "read", "correct", "segment", "measure")]
+    assert places == sorted(places)
+
+
 def test_wells_say_their_value_on_hover(html):
     assert re.search(r"<title>A1: \d+</title>", html)
     assert "<title>B2: 0 of 1 measured; 1 damaged</title>" in html

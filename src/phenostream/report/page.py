@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 6_000_000
 _FIELDS = (24, 12, 6, 0)
 _RECIPE_CHARACTERS = 60_000
+_ORDER = ("fetch", "read", "correct", "segment", "measure", "write")
 _STATE_WORDS = {
     "done": "measured",
     "rejected": "rejected: the input itself is at fault",
@@ -171,7 +172,8 @@ def _tiles(facts: Facts) -> list[Tile]:
 def _stages(facts: Facts) -> list[tuple[str, float, float]]:
     """Stage, mean seconds a measured field, share of all work."""
     done, total = facts.states["done"], sum(facts.seconds.values())
-    return [(stage, spent / done, spent / total) for stage, spent in facts.seconds.items()] if done and total else []
+    order = sorted(facts.seconds, key=lambda stage: (_ORDER.index(stage) if stage in _ORDER else len(_ORDER), stage))
+    return [(stage, facts.seconds[stage] / done, facts.seconds[stage] / total) for stage in order if done and total]
 
 
 def _disk(facts: Facts) -> tuple[float, float] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -41,7 +41,9 @@ def write(run: Path, out: Path | IO[bytes], settings: Settings) -> list[Path]:
 
 def lines(table: pa.Table, sink: IO[bytes], *, header: bool) -> None:
     """Append the rows of `table` (no lists) to `sink` as CSV."""
-    arrow.write_csv(_blank(table), sink, arrow.WriteOptions(include_header=header))
+    needs_quotes = any(set(name) & set(',"\r\n') for name in table.column_names)
+    quotes: Literal["none", "needed"] = "needed" if needs_quotes else "none"
+    arrow.write_csv(_blank(table), sink, arrow.WriteOptions(include_header=header, quoting_header=quotes))
 
 
 def _write(run: Path, stream: IO[bytes], settings: Settings) -> None:
