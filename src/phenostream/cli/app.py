@@ -1,4 +1,4 @@
-"""The commands. Each parses, calls one function, and prints; heavy rooms are imported by the command that needs them."""
+"""The commands: each parses, calls one function, and prints; heavy rooms are imported where they are needed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ def _root(
 
 
 @app.command(
-    epilog="\b\nExamples:\n  phenostream demo --out demo-run\n  phenostream demo --out demo-run --workers 1 --disk-budget 20MB"
+    epilog="\b\nExamples:\n  phenostream demo --out demo-run\n"
+    "  phenostream demo --out demo-run --workers 1 --disk-budget 20MB"
 )
 def demo(
     *,

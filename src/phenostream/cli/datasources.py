@@ -20,7 +20,8 @@ def act(action: str, name: str | None, folder: Path | None) -> dict[str, Any]:
     if action == "check" and name:
         return _told(datasources.open(name, verify="full"))
     raise RecipeError(
-        f"cannot {action} that", remedy="phenostream datasource register NAME FOLDER, or phenostream datasource check NAME"
+        f"cannot {action} that",
+        remedy="phenostream datasource register NAME FOLDER, or phenostream datasource check NAME",
     )
 
 

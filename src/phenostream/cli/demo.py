@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 _ARCHIVE = "demo-archive"
 
 
-def demo(
-    out: Path, *, overrides: Iterable[str] = (), progress: Callable[[Progress], None] | None = None
-) -> RunResult:
+def demo(out: Path, *, overrides: Iterable[str] = (), progress: Callable[[Progress], None] | None = None) -> RunResult:
     """Stream the embedded plate into the run folder `out`; again after a stop, it goes on where it was."""
     archive = _archive(out / _ARCHIVE)
     with RangeServer(archive.root) as server:
@@ -40,7 +38,7 @@ def _archive(folder: Path) -> Archive:
 def _recipe(archive: Archive, url: str) -> dict[str, Any]:
     return {
         "source": archive.source(url),
-        "correct": {"method": "basic", "frames": 16},
+        "correct": {"method": "basic", "frames": 16, "darkfield": True},
         "segment": {"model": "classical", "channel": "DNA"},
         "stream": {"disk_budget": "50MB"},
     }

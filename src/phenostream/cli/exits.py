@@ -63,7 +63,7 @@ def guarded(command: Callable[[], object]) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else UNEXPECTED
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        sys.stderr.write("interrupted\n")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -73,6 +73,7 @@ def guarded(command: Callable[[], object]) -> int:
         if error.remedy:
             lines.append(f"  remedy: {error.remedy}")
         with suppress(OSError):  # the disk that is full may hold the log that errors go to
-            print("\n".join(lines), file=sys.stderr, flush=True)
+            sys.stderr.write("\n".join(lines) + "\n")
+            sys.stderr.flush()
         return code_of(error)
     return OK

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 
 if TYPE_CHECKING:
     from phenostream.stream import Estimate, Failure, RunResult, Status
 
 console = Console(highlight=False)
-_SHOWN = 20
 
 
 def size(count: float) -> str:
@@ -81,13 +81,15 @@ def failures(told: list[Failure], total: int) -> None:
     """Each input that gave no part: where, in which step, why, and what to do."""
     if not told:
         return
-    table = Table(box=None, pad_edge=False, title_justify="left", title="inputs without a part")
-    for name in ("id", "plate", "well", "frame", "step", "reason", "cause"):
-        table.add_column(name, overflow="fold")
+    console.print("\nwithout a part:", style="bold")
     for one in told:
-        cause = one.message + (f" ({one.remedy})" if one.remedy else "")
-        table.add_row(one.id, one.plate, one.well, str(one.frame), one.step, f"{one.state}: {one.reason}", cause)
-    console.print(table)
+        place = " ".join(word for word in (one.plate, one.well) if word)
+        console.print(
+            f"{place} site {one.site} frame {one.frame}: {one.state}, {one.reason} (step {one.step}, id {one.id})"
+        )
+        console.print(Padding(one.message, (0, 0, 0, 4)), style="dim")
+        if one.remedy:
+            console.print(Padding(f"remedy: {one.remedy}", (0, 0, 0, 4)), style="dim")
     if total > len(told):
         console.print(f"and {total - len(told):,} more: phenostream status --all", style="dim")
 

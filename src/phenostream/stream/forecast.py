@@ -61,7 +61,8 @@ def estimate(
 ) -> Estimate:
     """Plan `recipe` and say what running it into `out` would take; reads tables and metadata, never pixels."""
     resolved = Recipe.load(recipe, overrides)
-    store = store_of(resolved)
+    hurried = resolved.transport.model_copy(update={"tries": 1})
+    store = store_of(resolved.model_copy(update={"transport": hurried}))
     plan = make_plan(resolved, store)
     folder = Path(out) if out is not None else default_folder(recipe)
     waiting, known_seconds = _left(folder, plan.units)
