@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -41,9 +43,11 @@ def write(run: Path, out: Path | IO[bytes], settings: Settings) -> list[Path]:
 
 def lines(table: pa.Table, sink: IO[bytes], *, header: bool) -> None:
     """Append the rows of `table` (no lists) to `sink` as CSV."""
-    needs_quotes = any(set(name) & set(',"\r\n') for name in table.column_names)
-    quotes: Literal["none", "needed"] = "needed" if needs_quotes else "none"
-    arrow.write_csv(_blank(table), sink, arrow.WriteOptions(include_header=header, quoting_header=quotes))
+    if header:
+        names = io.StringIO()
+        csv.writer(names, lineterminator="\n").writerow(table.column_names)
+        sink.write(names.getvalue().encode())
+    arrow.write_csv(_blank(table), sink, arrow.WriteOptions(include_header=False))
 
 
 def _write(run: Path, stream: IO[bytes], settings: Settings) -> None:
