@@ -1,0 +1,43 @@
+"""The package as its users meet it: a quick import, a stable front, no stray words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import phenostream
+
+SOURCE = Path(phenostream.__file__).parent
+
+
+def test_the_front_is_what_was_promised() -> None:
+    promised = {"segment", "measure", "fit_illumination", "run", "read_profiles", "__version__"}
+    assert promised <= set(phenostream.__all__)
+    assert all(callable(getattr(phenostream, name)) for name in promised - {"__version__"})
+    assert set(phenostream.__all__) <= set(dir(phenostream))
+
+
+def test_importing_is_quick_and_brings_no_heavy_library() -> None:
+    code = "import sys, phenostream; print(sorted({'numpy', 'pyarrow', 'scipy', 'skimage', 'numba', 'zarr'} & set(sys.modules)))"
+    start = time.perf_counter()
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout.strip() == "[]"
+    assert time.perf_counter() - start < 10  # the promise is half a second; the list above is what keeps it
+
+
+def test_types_are_shipped() -> None:
+    assert (SOURCE / "py.typed").is_file()
+
+
+def test_the_base_never_imports_what_lives_in_extras() -> None:
+    code = (
+        "import sys, pkgutil, importlib, phenostream\n"
+        "skip = ('phenostream.testing', 'phenostream.__main__')\n"
+        "for module in pkgutil.walk_packages(phenostream.__path__, 'phenostream.'):\n"
+        "    if not module.name.startswith(skip): importlib.import_module(module.name)\n"
+        "print(sorted({'torch', 'cellpose', 'stardist', 'tensorflow', 'anndata', 'distributed', 'moto'} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert told.stdout.strip() == "[]", told.stderr
