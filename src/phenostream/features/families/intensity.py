@@ -72,7 +72,7 @@ def columns(settings: Settings, channels: Sequence[str]) -> list[Column]:
 
 def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
     """The features (n, channels * 15 or 19); MassDisplacement is NaN for an object without light."""
-    edge = _edge(scene.labels, *scene.places)
+    edge = edge_pixels(scene.labels, *scene.places)
     less = 0 if settings.quantiles == "cellprofiler" else 1
     kept = len(_NAMES) + (len(_PLACES) if settings.location else 0)
     blocks = []
@@ -84,7 +84,8 @@ def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
 
 
 @kernel
-def _edge(labels: NDArray[np.int32], rows: NDArray[np.int32], cols: NDArray[np.int32]) -> NDArray[np.bool_]:
+def edge_pixels(labels: NDArray[np.int32], rows: NDArray[np.int32], cols: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which of the object pixels at `rows` and `cols` have a straight neighbour in the image with another label."""
     height, width = labels.shape
     out = np.zeros(rows.size, np.bool_)
     for k in range(rows.size):

@@ -61,10 +61,14 @@ def columns(settings: Settings, channels: Sequence[str]) -> list[Column]:
 
 def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
     """The features (n, channels * 3 * rings)."""
+    places, count = sectors(scene, settings), len(settings.rings)
+    return np.hstack([_profile(places, scene.offsets, scene.values(channel), count) for channel in scene.channels])
+
+
+def sectors(scene: Scene, settings: Settings) -> NDArray[np.int16]:
+    """Ring * 8 + wedge of every object pixel; -1 where no path leads from the centre (objects of several parts)."""
     radius = 0 if settings.scaled else settings.maximum_radius
-    sectors = _sectors(*scene.places, scene.offsets, scene.boxes, scene.depth, settings.bins, radius)
-    count = len(settings.rings)
-    return np.hstack([_profile(sectors, scene.offsets, scene.values(channel), count) for channel in scene.channels])
+    return _sectors(*scene.places, scene.offsets, scene.boxes, scene.depth, settings.bins, radius)
 
 
 @kernel
@@ -77,7 +81,6 @@ def _sectors(
     bins: int,
     radius: int,
 ) -> NDArray[np.int16]:
-    """Ring * 8 + wedge of every object pixel; -1 where no path leads from the centre (objects of several parts)."""
     out = np.empty(rows.size, np.int16)
     for i in range(boxes.shape[0]):
         start, stop = offsets[i], offsets[i + 1]
