@@ -177,7 +177,7 @@ class _Solver:
         frames, pixels = stack.shape
         self._stack, self._weights, self._shape = stack, weights, shape
         self._flat_penalty, self._dark_penalty = penalties
-        self._with_dark = darkfield
+        self._with_dark, self._darkest = darkfield, float(stack.min())
         self._mu = _FIRST_PENALTY / _largest_singular_value(stack)
         self._most = self._mu * _MOST_GROWTH
         self._norm = float(np.sqrt(np.einsum("np,np->", stack, stack, dtype=np.float64)))
@@ -293,7 +293,9 @@ class _Solver:
             return np.zeros_like(by_frame)
         change = bright / count - (by_frame - bright) / other
         steady = self._offset[halves].mean() - self._offset[~halves].mean()
-        return self._last_scores * (self._flat[halves].mean() - self._flat[~halves].mean()) + steady + change
+        shading = float(self._flat[halves].mean() - self._flat[~halves].mean())
+        contrast: Vector = self._last_scores * shading + steady + change
+        return contrast
 
     def _dark_level(self, contrast: Vector, scores: Vector) -> float:
         """Brightness at which the contrast vanishes, by a line through (score, contrast), bounded by the darkest pixel.
@@ -304,5 +306,5 @@ class _Solver:
         if spread == 0:
             return 0.0
         crossing = float((scores * contrast).mean() * scores.mean() - (scores**2).mean() * contrast.mean()) / spread
-        bound = float(self._stack.min()) / max(float(self._flat.mean()), 1e-9)
+        bound = self._darkest / max(float(self._flat.mean()), 1e-9)
         return min(max(crossing, 0.0), bound)

@@ -46,4 +46,5 @@ def idrstream(stack: NDArray[Any]) -> NDArray[np.uint8]:
     corrected = model.apply(frames.astype(np.float64)) - model.baseline[:, None, None].astype(np.float64)
     corrected = np.maximum(corrected, 0)
     top = corrected.max()
-    return (corrected / top * 255 if top > 0 else corrected).astype(np.uint8)
+    stretched: NDArray[np.uint8] = (corrected / top * 255 if top > 0 else corrected).astype(np.uint8)
+    return stretched

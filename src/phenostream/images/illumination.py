@@ -8,7 +8,6 @@ the dark-field is what the camera says without light. Both are found by BaSiC (P
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,6 +31,8 @@ from phenostream.images._basic import BasicOptions, Shading, baseline, decompose
 from phenostream.images._resample import resize
 
 if TYPE_CHECKING:
+    import os
+
     from numpy.typing import NDArray
 
 VERSION: Final = "1"
@@ -110,14 +111,17 @@ class IlluminationModel:
             )
         if not all(np.isfinite(one).all() for one in (flat, dark, light)) or not flat.size or not flat.mean() > 0:
             raise DamagedError("an illumination model must be finite, its flat-field of positive mean")
-        arrays = (one.astype(np.float32) for one in (flat / flat.mean(), dark, light))
-        return cls(*arrays, (flat.shape[0], flat.shape[1]))
+        single = np.float32
+        return cls(
+            (flat / flat.mean()).astype(single), dark.astype(single), light.astype(single), (len(flat), flat.shape[1])
+        )
 
     @cached_property
     def flatfield(self) -> NDArray[np.float32]:
         """Flat-field at full size, (Y, X) float32, mean 1."""
         full = resize(self.flat, self.shape)
-        return (full / full.mean()).astype(np.float32)
+        full /= full.mean()
+        return full.astype(np.float32)
 
     @cached_property
     def darkfield(self) -> NDArray[np.float32]:
@@ -156,8 +160,12 @@ class IlluminationModel:
                 f"an image of {pixels.shape} does not fit an illumination model of {self.shape}",
                 remedy="fit a model for frames of this size",
             )
-        precise = np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
-        corrected = (pixels.astype(precise) - self.darkfield) / np.maximum(self.flatfield, np.float32(_LEAST_FLAT))
+        precise: type[np.floating[Any]] = (
+            np.float32 if pixels.dtype.itemsize <= 2 or pixels.dtype == np.float32 else np.float64
+        )
+        corrected: NDArray[np.floating[Any]] = pixels.astype(precise)
+        corrected -= self.darkfield
+        corrected /= np.maximum(self.flatfield, np.float32(_LEAST_FLAT))
         if frame is not None:
             corrected -= precise(self._drift(frame))
         return _as(pixels.dtype, corrected)
@@ -283,8 +291,11 @@ def fit_illumination(
     full = shape or (frames.shape[1], frames.shape[2])
     small = np.stack([shrink(frame, working_size) for frame in frames])
     shading, light = _fit(small, darkfield, options or BasicOptions())
-    arrays = (one.astype(np.float32) for one in (shading.flatfield, shading.darkfield, light))
-    return IlluminationModel(*arrays, (int(full[0]), int(full[1])))
+    single = np.float32
+    return IlluminationModel(
+        shading.flatfield.astype(single), shading.darkfield.astype(single), light.astype(single),
+        (int(full[0]), int(full[1])),
+    )  # fmt: skip
 
 
 def shrink(image: NDArray[Any], working_size: int = 128) -> NDArray[np.float32]:
@@ -344,4 +355,7 @@ def _as(dtype: np.dtype[Any], values: NDArray[Any]) -> NDArray[Any]:
     if dtype.kind == "f":
         return values.astype(dtype, copy=False)
     limits = np.iinfo(dtype)
-    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+    # The largest 64-bit integers have no float of their own; the next lower one is the most that can be cast back.
+    top = limits.max if dtype.itemsize < 8 else np.nextafter(float(limits.max), 0)
+    whole: NDArray[Any] = np.clip(np.rint(values), limits.min, top).astype(dtype)
+    return whole

@@ -30,7 +30,7 @@ COLOURS: Final[dict[str, tuple[int, int, int]]] = {
     "vermilion": (213, 94, 0),
     "purple": (204, 121, 167),
 }
-"""Colour names. The last five, with `yellow`, are those of Okabe and Ito that every common colour vision tells apart."""
+"""Colour names. The last five are those of Okabe and Ito, which all common kinds of colour vision tell apart."""
 
 _DEFAULTS: Final = {1: ("grey",), 2: ("green", "magenta"), 3: ("cyan", "magenta", "yellow")}
 _MANY: Final = ("sky", "orange", "teal", "yellow", "purple", "vermilion")
@@ -108,7 +108,8 @@ def composite(
     for plane, tint, pair in zip(channels, tints, pairs, strict=True):
         grey = to_8bit(plane, percentiles=percentiles, limits=pair)
         picture += grey[..., None] * (np.array(tint) / 255)
-    return np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
+    mixed: NDArray[np.uint8] = np.rint(np.clip(picture, 0, 255)).astype(np.uint8)
+    return mixed
 
 
 def default_colours(channels: int) -> tuple[str, ...]:
