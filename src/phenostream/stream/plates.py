@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +42,7 @@ class _Plate:
     units: deque[int]
     samples: deque[Job] = field(default_factory=deque)
     outstanding: int = 0
-    shrunk: dict[str, tuple[tuple[str, ...], steps.Shrunk]] = field(default_factory=dict)
+    shrunk: dict[tuple[Any, ...], tuple[tuple[str, ...], steps.Shrunk]] = field(default_factory=dict)
     fits: dict[str, str] = field(default_factory=dict)
     unfitted: set[str] = field(default_factory=set)
     both: set[str] = field(default_factory=set)
@@ -150,7 +150,8 @@ class Plates:
         plate = self._active[job.plate]
         plate.outstanding -= 1
         if isinstance(result, steps.Shrunk):
-            plate.shrunk[job.name] = tuple(channel.name for channel in job.field.channels), result
+            # By what the field is, not by the job: the order of the stack must not depend on which units are still to do.
+            plate.shrunk[astuple(job.field.id)] = tuple(channel.name for channel in job.field.channels), result
         elif result.transient:
             plate.trouble = plate.trouble or result
         else:
