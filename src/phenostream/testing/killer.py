@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from phenostream.testing.plates import Result, faults_of, light_recipe, result_of, torn, write_plate
+from phenostream.testing.plates import FITTED, Result, faults_of, light_recipe, result_of, torn, write_plate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +92,7 @@ class Nursery:
 def serve() -> None:
     """What the nursery does: warm up, then fork a child for each line of standard input, and tell its pid and end."""
     with tempfile.TemporaryDirectory() as folder:
-        _run(light_recipe(write_plate(Path(folder) / "images", 2)) | _FITTED, Path(folder) / "run")
+        _run(light_recipe(write_plate(Path(folder) / "images", 2)) | FITTED, Path(folder) / "run")
     print("ready", flush=True)  # noqa: T201  (the protocol)
     for line in sys.stdin:
         child = os.fork()
@@ -100,9 +100,6 @@ def serve() -> None:
             os._exit(_child(json.loads(line)))
         print(child, flush=True)  # noqa: T201
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)  # noqa: T201
-
-
-_FITTED = {"correct": {"method": "basic", "frames": 2, "working_size": 16}}
 
 
 def _child(order: dict[str, Any]) -> int:
@@ -178,7 +175,7 @@ def kill_often(work: Path, kills: int, *, seed: int = 0, units: int = 10, each: 
 def _reference(
     nursery: Nursery, work: Path, images: Path, *, fitted: bool, units: int
 ) -> tuple[dict[str, Any], Result, float]:
-    recipe = light_recipe(images) | (_FITTED if fitted else {})
+    recipe = light_recipe(images) | (FITTED if fitted else {})
     out = work / f"reference-{'fitted' if fitted else 'plain'}"
     code, seconds = nursery.run(recipe, out)
     reference = result_of(out)

@@ -23,6 +23,9 @@ from phenostream.stream.verify import verify
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+FITTED: dict[str, Any] = {"correct": {"method": "basic", "frames": 2, "working_size": 16}}
+"""Steps that make a light recipe fit illumination, too."""
+
 _SIDE = 48
 _PLACES = ((14, 14), (34, 32))
 

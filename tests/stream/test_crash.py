@@ -1,0 +1,58 @@
+"""Kills and faults at every step: nothing lost, nothing doubled, nothing torn, nothing left over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from phenostream.testing import faults
+from phenostream.testing.faults import Injection, Injector
+from phenostream.testing.killer import Nursery, kill_often
+from phenostream.testing.plates import FITTED
+
+needs_strace = pytest.mark.skipif(bool(faults.why_not()), reason=faults.why_not())
+
+
+def test_kills_at_random_moments(tmp_path: Path) -> None:
+    toll = kill_often(tmp_path, 6, seed=2, units=5)
+    assert toll.faults == []
+    assert toll.kills == 6
+
+
+@pytest.mark.slow
+def test_a_hundred_kills_at_random_moments(tmp_path: Path) -> None:
+    toll = kill_often(tmp_path, 100, seed=1)
+    assert toll.faults == []
+    assert toll.kills == 100
+    assert toll.finished >= 34
+
+
+@pytest.mark.slow
+@needs_strace
+def test_faults_where_it_matters_most(tmp_path: Path) -> None:
+    with Nursery() as nursery:
+        damage = Injector(nursery, tmp_path, units=3).inject(
+            [
+                Injection("rename", 2, "KILL"),
+                Injection("fdatasync", 8, "KILL"),
+                Injection("fsync", 5, "EIO"),
+                Injection("write", 4, "ENOSPC", onwards=True, threads=True),
+                Injection("pwrite64", 30, "ENOSPC", onwards=True),
+            ]
+        )
+    assert damage.faults == []
+    assert damage.missed == 0
+    assert damage.paused >= 2
+
+
+@pytest.mark.slow
+@needs_strace
+@pytest.mark.timeout(600)
+def test_a_fault_at_every_call_of_a_run(tmp_path: Path) -> None:
+    damage = faults.campaign(tmp_path, steps=FITTED)
+    assert damage.faults == []
+    assert damage.hits["KILL"] >= 80
+    assert damage.hits["ENOSPC"] >= 30
+    assert damage.hits["EIO"] >= 30
+    assert damage.missed <= damage.hits.total() // 10
