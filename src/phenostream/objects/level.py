@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _SMOOTH = (0.7, 1.4, 2.8)  # pixels; the first that calms the noise
 _NOISES = 5.0  # standard deviations of noise that foreground has at least
+_SMALL = 12  # pixels of the smallest object
 _UNKNOWN = 12.0  # diameter in pixels where there is nothing to estimate it from
 
 
@@ -33,19 +35,24 @@ def normalise(image: NDArray[Any]) -> Image | None:
 
 
 def calm(scaled: Image) -> tuple[Image, float]:
-    """`scaled` without its trend, smoothed until Otsu's threshold stands out of the noise, and the noise that is left.
+    """`scaled` without its trend, smoothed until something stands out of the noise, and the noise that is left.
 
     Noise is white by assumption: what is left of it after a Gaussian of deviation s is 0.28 / s of it.
     """
-    level = without_specks(scaled - trend(scaled))
-    raw = noise_of(level, step_of(scaled))
+    level = scaled - trend(scaled)
+    clean, raw = without_specks(level), noise_of(level, step_of(scaled))
     for width in _SMOOTH:
-        fine = ndimage.gaussian_filter(level, width)
+        fine = ndimage.gaussian_filter(clean, width)
         noise = raw * 0.28 / width
-        bright = np.maximum(fine - background(fine, _wide(fine)), 0)
-        if root_otsu(bright) > 2 * noise_floor(bright, noise):
+        if _stands_out(np.maximum(fine - background(fine, _wide(fine)), 0), noise):
             break
     return fine, noise
+
+
+def _stands_out(bright: Image, noise: float) -> bool:
+    """Whether Otsu's threshold is far over the noise, or at least one small object is."""
+    floor = noise_floor(bright, noise)
+    return root_otsu(bright) > 2 * floor or int(np.count_nonzero(bright > 3 * floor)) >= _SMALL
 
 
 def without_specks(image: Image) -> Image:
@@ -94,7 +101,7 @@ def noise_of(image: Image, step: float = 0.0) -> float:
         return 0.0
     changes = np.sort(np.abs(np.diff(rows, axis=1))[pairs <= np.percentile(pairs, 75)])
     kept = changes[: max(1, int(0.9 * changes.size))]
-    return max(float(kept.mean()) / (0.6574 * 1.41421356), 0.75 * step)
+    return max(float(kept.mean()) / (0.6574 * math.sqrt(2)), 0.75 * step)
 
 
 def step_of(image: Image) -> float:
@@ -115,7 +122,7 @@ def estimate_diameter(image: Image) -> float:
 
 
 def _wide(image: Image) -> float:
-    return max(min(image.shape) / 4, 48.0)
+    return max(float(min(image.shape)) / 4, 48.0)
 
 
 def _diameter_over(image: Image, width: float) -> float:
