@@ -85,7 +85,7 @@ def _picture(seen: Seen, why: str, folder: Path) -> Picture | None:
     thumbnail = told.get("phenostream.thumbnail")
     if not thumbnail:
         return None
-    with Image.open(io.BytesIO(thumbnail), formats=["PNG"]) as opened:
+    with Image.open(io.BytesIO(thumbnail), formats=["WEBP", "PNG"]) as opened:
         opened.thumbnail((_SIDE, _SIDE))
         image = opened.convert("L" if opened.mode in {"1", "L", "I", "I;16"} else "RGB")
     source = seen.part.relative_to(folder).as_posix()

@@ -41,15 +41,19 @@ class Task:
         field: the field, without pixels.
         bundle: folder of its captured bytes.
         steps: the recipe's steps as canonical JSON (the key under which a worker keeps its models).
-        fits: path of the illumination model of each channel, by channel name.
+        fits: illumination model of each channel, by channel name: its path, or its bytes where paths lead nowhere.
         memory: bytes that this unit may use.
     """
 
     field: values.Field
     bundle: str
     steps: str
-    fits: Mapping[str, str]
+    fits: Mapping[str, str | bytes]
     memory: int = 0
+
+    def at(self, bundle: Path) -> Task:
+        """The same task, its bytes captured in `bundle`."""
+        return replace(self, bundle=str(bundle))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,8 @@ def _tools(steps: str) -> _Tools:
 
 
 @lru_cache(maxsize=16)
-def _model(path: str) -> images.IlluminationModel:
-    return images.IlluminationModel.load(Path(path))
+def _model(fit: str | bytes) -> images.IlluminationModel:
+    return images.IlluminationModel.from_bytes(fit) if isinstance(fit, bytes) else images.IlluminationModel.load(fit)
 
 
 def process(task: Task) -> Product:
@@ -246,6 +250,7 @@ def _compile(
     rows = profiles.rows(seen, found, table, outlines)
     metadata = {"phenostream.field": profiles.field_json(seen)}
     if output["thumbnail"]:
+        # Lossy on purpose: a picture to look at, a tenth of the bytes of a lossless one; the footer is not compressed.
         small = images.thumbnail(corrected, side=output["thumbnail"])
-        metadata["phenostream.thumbnail"] = imagecodecs.png_encode(small, level=6)
+        metadata["phenostream.thumbnail"] = imagecodecs.webp_encode(small, level=70)
     return profiles.part_bytes(rows, metadata=metadata), rows.num_rows

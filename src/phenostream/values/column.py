@@ -44,7 +44,7 @@ def with_columns(table: pa.Table, columns: Iterable[Column]) -> pa.Table:
 
     described = {column.name: column for column in columns}
     fields = [
-        field.with_metadata({_KEY: json.dumps(asdict(described[field.name]), sort_keys=True).encode()})
+        field.with_metadata({_KEY: _told(described[field.name])})
         if field.name in described
         else field
         for field in table.schema
@@ -57,5 +57,12 @@ def columns_of(schema: pa.Schema) -> Sequence[Column]:
     found = []
     for field in schema:
         told = (field.metadata or {}).get(_KEY)
-        found.append(Column(**json.loads(told)) if told else Column(field.name, role="metadata"))
+        found.append(Column(field.name, **json.loads(told)) if told else Column(field.name, role="metadata"))
     return found
+
+
+def _told(column: Column) -> bytes:
+    """What differs from a plain feature: descriptions stand in every part's footer, which nothing compresses."""
+    plain = asdict(Column(column.name))
+    told = {key: value for key, value in asdict(column).items() if value != plain[key]}
+    return json.dumps(told, sort_keys=True, separators=(",", ":")).encode()

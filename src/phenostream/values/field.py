@@ -42,7 +42,7 @@ class FieldId:
     z: int = 0
 
     def __str__(self) -> str:
-        return f"{self.plate or '-'} {self.well or '-'} site {self.site} frame {self.time}"
+        return f"{self.plate or '-'} {self.well or '-'} site {self.site} frame {self.time + 1}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Plane:
     Attributes:
         key: blob or folder, relative to the root of the catalog's store.
         format: name of the reader (``ome_zarr``, ``cellh5``, ``tiff``, ``png``).
-        inner: place inside the container (an image group ``A/4/0/0`` of a Zarr plate, a position path of a CellH5 file).
+        inner: place inside the container (an image ``A/4/0/0`` of a Zarr plate, a position path of a CellH5 file).
         c: channel index, from 0.
         t: time index, from 0.
         z: z index, from 0.
