@@ -81,7 +81,7 @@ def test_the_real_work_list_whole(real, truth):
 def test_the_first_field_in_both_layouts(real):
     zarr, cellh5 = (next(iter(idr.units(idr.Settings(layout=layout, **real), None))) for layout in ("zarr", "cellh5"))
     assert zarr.id == cellh5.id
-    assert str(zarr.id) == "LT0001_02 A4 site 1 frame 49"
+    assert str(zarr.id) == "LT0001_02 A4 site 1 frame 50"
     (plane,) = zarr.planes
     assert (plane.key, plane.inner) == (f"S-BIAD865/{UUID}/{UUID}.zarr", "A/4/0/0")
     assert (plane.format, plane.c, plane.t) == ("ome_zarr", 0, 49)
