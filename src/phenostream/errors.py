@@ -142,6 +142,12 @@ class UnreachableError(PhenostreamError, ConnectionError):
         return PhenostreamError.__str__(self)
 
 
+class ClusterError(UnreachableError):
+    """The machines that should compute cannot: scheduler gone, other versions installed, images not in sight."""
+
+    reason = "cluster"
+
+
 class BrokenTransferError(PhenostreamError, ConnectionError):
     """A transfer ended early or stalled."""
 

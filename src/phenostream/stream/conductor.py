@@ -12,10 +12,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from phenostream import objects
-from phenostream.errors import DamagedError, DiskFullError, OverBudgetError, PhenostreamError, StepError
+from phenostream.errors import ClusterError, DamagedError, DiskFullError, OverBudgetError, PhenostreamError, StepError
 from phenostream.sources import LocalStore
 from phenostream.stream import errands, steps
+from phenostream.stream.afar import Delivery
 from phenostream.stream.budget import LeaseTooSmallError
+from phenostream.stream.executor import FarExecutor
 from phenostream.stream.fetch import Bundle, CancelledFetchError, Fetcher
 from phenostream.stream.folder import clear_spool
 from phenostream.stream.jobs import Job, place
@@ -66,7 +68,11 @@ class Conductor:
         self._recorder = recorder
         self._executor = executor
         self._stop = stop
-        self._remote = not isinstance(store, LocalStore)
+        self._store = store
+        self._far = isinstance(executor, FarExecutor)
+        if isinstance(executor, FarExecutor):
+            executor.begin(recipe, store, folder)
+        self._remote = not self._far and not isinstance(store, LocalStore)
         self.refetched = 0
         self._fetcher = Fetcher(
             store, folder / "spool",
@@ -159,6 +165,9 @@ class Conductor:
 
     def _start(self, job: Job) -> bool:
         """Start one transfer; false where the budget has no room at the moment."""
+        if self._far:  # the worker fetches, within the budget of its machine
+            self._fetched.append(job)
+            return True
         job.bundle = self._kept.pop(job.name, None) if job.unit else None
         if job.bundle:
             self._fetched.append(job)
@@ -217,6 +226,8 @@ class Conductor:
     # ---- settling ----------------------------------------------------------------------------------------------------
 
     def _settle(self, future: Future[Any]) -> None:
+        if isinstance(error := future.exception(), ClusterError):
+            raise error  # no unit's fault
         try:
             if future in self._transfers:
                 self._settle_transfer(future, self._transfers.pop(future))
@@ -251,16 +262,27 @@ class Conductor:
             raise error
         del self._work[future]
         self._suspects.discard(job)
-        bundle = job.bundle
-        if job.unit is None and error is None:
-            self._keep_or_drop(job)
-            self._plates.sampled(job, future.result())
-            return
-        job.drop()
         if error is not None:
+            job.drop()
             self._give_up(job, error)
-        elif job.unit is not None and bundle is not None:
-            self._recorder.finish(job.unit, future.result(), bundle)
+            return
+        result, origin = future.result(), job.bundle
+        if isinstance(result, Delivery):
+            self._count(result)
+            result, origin = result.result, result.origin
+        if job.unit is None:
+            self._keep_or_drop(job)
+            self._plates.sampled(job, result)
+        elif origin is not None:
+            job.drop()
+            self._recorder.finish(job.unit, result, origin)
+
+    def _count(self, delivery: Delivery) -> None:
+        """What a far worker moved and held counts as if it had been done here."""
+        self.refetched += delivery.refetched
+        self._budget.peak = max(self._budget.peak, delivery.peak)
+        if traffic := getattr(self._store, "traffic", None):
+            traffic.add(bytes=delivery.moved)
 
     def _keep_or_drop(self, job: Job) -> None:
         """A sampled field that is also a unit keeps its bytes while half of the budget stays free."""

@@ -10,10 +10,14 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from phenostream.stream.recipe import Recipe
+    from phenostream.values import Store
 
 # One worker is one core: libraries that would start threads of their own are held to one.
 _ONE_THREAD = dict.fromkeys(
@@ -45,6 +49,18 @@ class Executor(Protocol):
 
     def close(self, *, kill: bool = False) -> None:
         """End the workers, at once where `kill`."""
+        ...
+
+
+@runtime_checkable
+class FarExecutor(Executor, Protocol):
+    """An executor whose workers may be other machines: they see no spool of this one, and fetch for themselves.
+
+    Its calls of `steps.process` and `steps.shrink` give a `Delivery`.
+    """
+
+    def begin(self, recipe: Recipe, store: Store, folder: Path) -> None:
+        """Tell what the calls of this run have in common."""
         ...
 
 

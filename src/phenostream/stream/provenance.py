@@ -38,6 +38,12 @@ def provenance(recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def libraries() -> dict[str, str]:
+    """Versions of phenostream, of Python without its patch level, and of the libraries that compute and write."""
+    python = ".".join(platform.python_version_tuple()[:2])
+    return {"phenostream": __version__, "python": python, **dict(_versions())}
+
+
 def _versions() -> Iterator[tuple[str, str]]:
     for name in _LIBRARIES:
         try:

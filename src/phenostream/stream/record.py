@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phenostream.errors import PhenostreamError
+    from phenostream.stream.afar import Origin
     from phenostream.stream.budget import Budget, Lease
     from phenostream.stream.fetch import Bundle
     from phenostream.stream.journal import Journal
@@ -63,7 +64,7 @@ class Recorder:
         self._batch_size = batch_size
         self._total = total
         self._progress = progress
-        self._unwritten: deque[tuple[Unit, Product, Bundle]] = deque()
+        self._unwritten: deque[tuple[Unit, Product, Bundle | Origin]] = deque()
         self._settled: list[Outcome] = []
         self._leases: list[Lease] = []
         self._counts: Counter[str] = Counter(ledger.counts())
@@ -75,15 +76,15 @@ class Recorder:
         """Whether a finished part waits for room in the budget."""
         return bool(self._unwritten)
 
-    def finish(self, unit: Unit, product: Product, bundle: Bundle) -> None:
+    def finish(self, unit: Unit, product: Product, origin: Bundle | Origin) -> None:
         """Take a finished unit; its part is written as soon as the budget has room."""
-        self._unwritten.append((unit, product, bundle))
+        self._unwritten.append((unit, product, origin))
         self.write()
 
     def write(self) -> None:
         """Write the parts that the budget has room for."""
         while self._unwritten:
-            unit, product, bundle = self._unwritten[0]
+            unit, product, origin = self._unwritten[0]
             try:
                 lease = self._budget.lease(len(product.payload))
             except OverBudgetError as error:
@@ -95,14 +96,14 @@ class Recorder:
             with whole():
                 self._unwritten.popleft()
                 self._leases.append(lease)
-                self._publish(unit, product, bundle)
+                self._publish(unit, product, origin)
 
-    def _publish(self, unit: Unit, product: Product, bundle: Bundle) -> None:
+    def _publish(self, unit: Unit, product: Product, origin: Bundle | Origin) -> None:
         path, sha256 = publish(self._folder, product.payload, "parts", ".parquet")
         part = Part(path, sha256, len(product.payload), product.rows)
-        seconds = {"fetch": bundle.seconds, **product.seconds}
+        seconds = {"fetch": origin.seconds, **product.seconds}
         self._rows += product.rows
-        self._settle(Outcome(unit.key, "done", part, source=bundle.digest, qc=product.qc, seconds=seconds))
+        self._settle(Outcome(unit.key, "done", part, source=origin.digest, qc=product.qc, seconds=seconds))
 
     def reject(self, unit: Unit, error: PhenostreamError) -> None:
         """Reject an input (its own fault), or fail it (a retry may help), with reason, step, place and remedy."""

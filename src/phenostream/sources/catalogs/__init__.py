@@ -5,6 +5,9 @@ A catalog is a module of this folder (or of the entry-point group ``phenostream.
 * ``Settings``: a frozen pydantic model whose field ``catalog: Literal["<name>"]`` says which catalog it configures;
 * ``base(settings) -> str``: root of the store that its keys are relative to (a folder or a URL);
 * ``units(settings, store) -> Iterator[Field | Container]``: all that it knows, unselected, in natural order.
+
+and a fourth where it can: ``closed(settings) -> bool`` says that `units` depends on the settings and on the local files
+that they name, and on nothing else. A plan of such a catalog is made once and kept; others are asked each time.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from phenostream.values import Container, Field, Store
 
-__all__ = ["base", "known", "load", "parse", "units"]
+__all__ = ["base", "closed", "known", "load", "parse", "units"]
 
 _PLUGS = Plugs("phenostream.sources.catalogs", "phenostream.catalogs", "catalog")
 
@@ -64,6 +67,12 @@ def base(settings: BaseModel) -> str:
     """Folder or URL that the keys of the catalog of `settings` are relative to."""
     root: str = _of(settings).base(settings)
     return root
+
+
+def closed(settings: BaseModel) -> bool:
+    """Whether the catalog of `settings` depends on them and on the local files that they name alone."""
+    told = getattr(_of(settings), "closed", None)
+    return told is not None and bool(told(settings))
 
 
 def _of(settings: BaseModel) -> ModuleType:

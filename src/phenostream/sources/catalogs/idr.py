@@ -127,6 +127,11 @@ def base(settings: Settings) -> str:
     return settings.base or _BASES[settings.layout]
 
 
+def closed(settings: Settings) -> bool:
+    """Whether the tables say it all: whole plates are listed by the archive."""
+    return settings.work_list is not None or settings.annotation is not None
+
+
 def units(settings: Settings, store: Store) -> Iterator[Field | Container]:  # noqa: ARG001  (the tables say it all)
     """The chosen fields in the order of the table; whole plates where only fileset tables are given.
 
