@@ -6,6 +6,13 @@ import threading
 
 from phenostream.errors import OverBudgetError
 
+_BLOCK = 4096
+
+
+def on_disk(size: int) -> int:
+    """What a file of `size` bytes takes: whole blocks of 4 KiB, as most file systems count them."""
+    return -(-size // _BLOCK) * _BLOCK
+
 
 class Budget:
     """Bytes of disk that a run may use at once. Thread-safe.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from phenostream import formats
 from phenostream.errors import OverBudgetError, PhenostreamError, StepError
 from phenostream.sources.capture import CapturingStore, MetadataCache
-from phenostream.stream.budget import LeaseTooSmallError
+from phenostream.stream.budget import LeaseTooSmallError, on_disk
 from phenostream.stream.folder import is_disk_trouble, named_disk
 from phenostream.stream.steps import window_of
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from phenostream import objects, values
     from phenostream.stream.budget import Lease
 
-_BLOCK = 4096
 _CACHE_BYTES = 32 * 1024 * 1024
 
 
@@ -70,8 +69,10 @@ class Fetcher:
         start = time.perf_counter()
         try:
             with named_disk(folder):
+                grant = self._grant(lease)
+                grant(1)  # a folder takes a block, too
                 folder.mkdir(parents=True)
-                capture = CapturingStore(self._store, folder, grant=self._grant(lease), cache=self._cache)
+                capture = CapturingStore(self._store, folder, grant=grant, cache=self._cache)
                 for plane in field.planes:
                     formats.touch(capture, plane)
                     if self._window:
@@ -93,7 +94,7 @@ class Fetcher:
         def grant(size: int) -> None:
             if self._stop.is_set():
                 raise CancelledFetchError
-            lease.spend(-(-size // _BLOCK) * _BLOCK)
+            lease.spend(on_disk(size))
 
         return grant
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phenostream.errors import OverBudgetError, StepError
+from phenostream.stream.budget import on_disk
 from phenostream.stream.folder import publish
 from phenostream.stream.interrupts import whole
 from phenostream.stream.jobs import place
@@ -86,7 +87,7 @@ class Recorder:
         while self._unwritten:
             unit, product, origin = self._unwritten[0]
             try:
-                lease = self._budget.lease(len(product.payload))
+                lease = self._budget.lease(on_disk(len(product.payload)))
             except OverBudgetError as error:
                 self._unwritten.popleft()
                 self.reject(unit, error.at(step="write", **place(unit.field)))
