@@ -31,7 +31,7 @@ class Scene:
     labels: NDArray[np.int32]
 
 
-def nuclei(  # noqa: PLR0913  (each says one thing about the scene)
+def nuclei(
     seed: int = 0,
     *,
     count: int = 20,
@@ -79,7 +79,7 @@ def scenes() -> st.SearchStrategy[Scene]:
 
 
 def best_overlaps(truth: NDArray[Any], found: NDArray[Any]) -> NDArray[np.float64]:
-    """Intersection over union of every object of `truth` (ascending label) with the object of `found` that fits best."""
+    """Intersection over union of every object of `truth`, ascending label, with the one of `found` that fits best."""
     width = int(found.max(initial=0)) + 1
     joint = np.bincount(
         truth.ravel().astype(np.int64) * width + found.ravel(), minlength=width * (int(truth.max(initial=0)) + 1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import zipfile
+from typing import ClassVar
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -17,11 +19,11 @@ from phenostream.testing.segmenters import Scene, SegmenterExam, best_overlaps, 
 
 
 class TestExam(SegmenterExam):
-    settings = {"model": "classical"}
+    settings: ClassVar = {"model": "classical"}
 
 
 class TestExamWithDiameter(SegmenterExam):
-    settings = {"model": "classical", "diameter": 21.5}
+    settings: ClassVar = {"model": "classical", "diameter": 21.5}
 
 
 @settings(max_examples=40, deadline=None)
@@ -153,17 +155,15 @@ def test_real_nuclei_twice_as_large(data):
     assert np.mean(large) > plain - 0.05
 
 
+def _png(path):
+    return imagecodecs.png_decode(path.read_bytes()).astype(np.int32)
+
+
 def test_nuclei_of_cellprofiler(data):
     """The nuclei that CellProfiler 4.0.6 found in its own example: nearly all are found again."""
     folder = data / "fields" / "examplehuman"
-    truth = tifffile_or_png(folder / "nuclei_labels_recovered_even.png")
+    truth = _png(folder / "nuclei_labels_recovered_even.png")
     labels = segment(tifffile.imread(folder / "AS_09125_050116030001_D03f00d0.tif"))
     overlaps = best_overlaps(truth, labels)
     assert np.mean(overlaps > 0.5) > 0.9
     assert np.median(overlaps) > 0.8
-
-
-def tifffile_or_png(path):
-    import imagecodecs
-
-    return imagecodecs.png_decode(path.read_bytes()).astype(np.int32)
