@@ -5,9 +5,9 @@
 
 The peer lives in an environment of its own (``pip install --no-deps basicpy`` and its dependencies but SciPy's old
 pin) and is called in a process of its own, as is the fit measured here, so that peak memory is each one's own; both on
-one core. The table gives the median processor time of three fits after two to warm up, and the memory that the fits added to a process
-with the frames and all libraries loaded. Where flat-fields do not agree a line says so: the ratio is then not of the
-same result. Linux only (peak memory comes from /proc).
+one core. The table gives the median processor time of three fits after two to warm up, and the memory that the fits
+added to a process with the frames and all libraries loaded. Where flat-fields do not agree a line says so: the ratio is
+then not of the same result. Linux only (peak memory comes from /proc).
 """
 
 from __future__ import annotations
