@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 import imagecodecs
@@ -41,12 +42,12 @@ def image(seed: int) -> NDArray[np.uint8]:
 
 
 def write_plate(root: Path, wells: int, name: str = "P1") -> Path:
-    """Write ``root/<name>/A<well>_s1_w1.png`` for so many wells; `root` again."""
+    """Write ``root/<name>/<well>_s1_w1.png`` for so many wells, 24 a row; `root` again."""
     folder = root / name
     folder.mkdir(parents=True, exist_ok=True)
-    for well in range(1, wells + 1):
-        path = folder / f"A{well}_s1_w1.png"
-        path.write_bytes(imagecodecs.png_encode(image(well), level=1))
+    for number in range(wells):
+        path = folder / f"{ascii_uppercase[number // 24]}{number % 24 + 1}_s1_w1.png"
+        path.write_bytes(imagecodecs.png_encode(image(number), level=1))
     return root
 
 
