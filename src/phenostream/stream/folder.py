@@ -125,13 +125,13 @@ def clear_spool(path: Path) -> int:
 
 def size_of(path: Path) -> int:
     """Bytes below `path`; files that vanish meanwhile count nothing."""
+    files = (Path(root) / name for root, _, names in os.walk(path) for name in names) if path.is_dir() else iter([path])
     total = 0
-    for root, _, names in os.walk(path) if path.is_dir() else [(path.parent, [], [path.name])]:
-        for name in names:
-            try:
-                total += (Path(root) / name).stat().st_size
-            except FileNotFoundError:
-                continue
+    for file in files:
+        try:
+            total += file.stat().st_size
+        except FileNotFoundError:
+            continue
     return total
 
 

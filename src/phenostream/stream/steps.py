@@ -204,7 +204,8 @@ def _correct(
 def _idrstream(plane: values.Plane, store: values.Store) -> NDArray[np.uint8]:
     window = window_of(plane, store)
     stack = images.idrstream(np.stack([formats.read(store, one) for one in window]))
-    return stack[[one.t for one in window].index(plane.t)]
+    corrected: NDArray[np.uint8] = stack[[one.t for one in window].index(plane.t)]
+    return corrected
 
 
 def window_of(plane: values.Plane, store: values.Store, length: int = 3) -> list[values.Plane]:
@@ -252,5 +253,5 @@ def _compile(
     if output["thumbnail"]:
         # Lossy on purpose: a picture to look at, a tenth of the bytes of a lossless one; the footer is not compressed.
         small = images.thumbnail(corrected, side=output["thumbnail"])
-        metadata["phenostream.thumbnail"] = imagecodecs.webp_encode(small, level=70)
+        metadata["phenostream.thumbnail"] = bytes(imagecodecs.webp_encode(small, level=70))
     return profiles.part_bytes(rows, metadata=metadata), rows.num_rows

@@ -44,12 +44,10 @@ def with_columns(table: pa.Table, columns: Iterable[Column]) -> pa.Table:
 
     described = {column.name: column for column in columns}
     fields = [
-        field.with_metadata({_KEY: _told(described[field.name])})
-        if field.name in described
-        else field
+        field.with_metadata({_KEY: _told(described[field.name])}) if field.name in described else field
         for field in table.schema
     ]
-    return table.cast(pa.schema(fields, metadata=table.schema.metadata))
+    return table.cast(pa.schema(fields)).replace_schema_metadata(table.schema.metadata)
 
 
 def columns_of(schema: pa.Schema) -> Sequence[Column]:

@@ -119,9 +119,9 @@ class Field:
             if known.name == channel:
                 return position
         names = ", ".join(known.name for known in self.channels) or "none"
-        raise ChannelMissingError(
-            f"no channel {channel!r} among: {names}", remedy="name one of them in the recipe"
-        ).at(plate=self.id.plate, well=self.id.well)
+        raise ChannelMissingError(f"no channel {channel!r} among: {names}", remedy="name one of them in the recipe").at(
+            plate=self.id.plate, well=self.id.well
+        )
 
     def with_pixels(self, pixels: Pixels) -> Field:
         """The same field reading its pixels from `pixels`."""
