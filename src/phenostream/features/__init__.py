@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from phenostream.features.measuring import measure
+    from phenostream.features.measuring import measure, warm
     from phenostream.features.presets import MITOCHECK_157, select
     from phenostream.features.settings import MeasureSettings
 
-__all__ = ["MITOCHECK_157", "MeasureSettings", "measure", "select"]
+__all__ = ["MITOCHECK_157", "MeasureSettings", "measure", "select", "warm"]
 
 # Looked up on first use: the compiler behind the families takes half a second to import.
 _HOMES = {
@@ -21,6 +21,7 @@ _HOMES = {
     "MeasureSettings": "phenostream.features.settings",
     "measure": "phenostream.features.measuring",
     "select": "phenostream.features.presets",
+    "warm": "phenostream.features.measuring",
 }
 
 
