@@ -114,7 +114,7 @@ def process(task: Task) -> Product:
     with clock.stage("measure"):
         channels = tuple(channel.name for channel in task.field.channels)
         table = features.measure(corrected, found.labels, channels, settings=tools.measure)
-        qc = _quality(corrected, found, channels)
+        qc = _quality(pixels, corrected, found, channels)
     with clock.stage("write"):
         payload, rows = _compile(seen, found, table, corrected, tools.output)
     return Product(payload, rows, qc, clock.seconds)
@@ -233,10 +233,15 @@ def window_of(plane: values.Plane, store: values.Store, length: int = 3) -> list
     return window
 
 
-def _quality(corrected: NDArray[Any], found: values.Objects, channels: tuple[str, ...]) -> dict[str, float]:
+def _quality(
+    pixels: NDArray[Any], corrected: NDArray[Any], found: values.Objects, channels: tuple[str, ...]
+) -> dict[str, float]:
     figures = {"n_objects": float(len(found.numbers()))}
-    for name, plane in zip(channels, corrected, strict=True):
-        figures |= {f"{figure}_{name}": float(value) for figure, value in images.quality(plane).items()}
+    for name, raw, plane in zip(channels, pixels, corrected, strict=True):
+        told = images.quality(plane)
+        if np.issubdtype(raw.dtype, np.integer):  # corrected pixels no longer lie at the camera's limit
+            told["saturated"] = float((raw >= np.iinfo(raw.dtype).max).mean())
+        figures |= {f"{figure}_{name}": float(value) for figure, value in told.items()}
     return figures
 
 
@@ -252,6 +257,7 @@ def _compile(
     metadata = {"phenostream.field": profiles.field_json(seen)}
     if output["thumbnail"]:
         # Lossy on purpose: a picture to look at, a tenth of the bytes of a lossless one; the footer is not compressed.
-        small = images.thumbnail(corrected, side=output["thumbnail"])
-        metadata["phenostream.thumbnail"] = bytes(imagecodecs.webp_encode(small, level=70))
+        small = np.atleast_3d(images.thumbnail(corrected, side=output["thumbnail"]))
+        small = np.broadcast_to(small, (*small.shape[:2], 3))
+        metadata["phenostream.thumbnail"] = bytes(imagecodecs.webp_encode(np.ascontiguousarray(small), level=70))
     return profiles.part_bytes(rows, metadata=metadata), rows.num_rows
