@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,7 +89,8 @@ def plan(recipe: RecipeFile, *, out: Out = None, set_: Overrides = [], json_: Js
     epilog="\b\nExamples:\n  phenostream run study.yaml --out study-run --disk-budget 20GB\n"
     "  phenostream run study.yaml --out study-run            (again: does only what is left)\n"
     "  phenostream run study.yaml --set segment.model=classical --set select.limit=10\n"
-    "  phenostream run study.yaml --out study-run --retry-rejected"
+    "  phenostream run study.yaml --out study-run --retry-rejected\n"
+    "  phenostream run study.yaml --out study-run --scheduler tcp://head:8786   (a Dask cluster)"
 )
 def run(  # noqa: PLR0913
     recipe: RecipeFile,
@@ -101,6 +103,10 @@ def run(  # noqa: PLR0913
     batch_size: Batch = None,
     retry_rejected: Annotated[bool, typer.Option(help="Try rejected inputs again, too.")] = False,
     no_report: Annotated[bool, typer.Option("--no-report", help="Do not write report.html at the end.")] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Compute on the workers of this Dask scheduler.", show_default=False),
+    ] = None,
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
@@ -109,10 +115,11 @@ def run(  # noqa: PLR0913
 
     overrides = _overrides(workers=workers, disk_budget=disk_budget, memory=memory, batch_size=batch_size)
     retry = ("failed", "rejected") if retry_rejected else ("failed",)
-    with _bar(quiet=quiet or json_) as progress:
+    with _cluster(scheduler) as executor, _bar(quiet=quiet or json_) as progress:
         told = run_recipe(
-            recipe, out, overrides=[*set_, *overrides], retry=retry, progress=progress, report=not no_report
-        )
+            recipe, out, overrides=[*set_, *overrides], retry=retry, progress=progress, executor=executor,
+            report=not no_report,
+        )  # fmt: skip
     _end(told, json_=json_)
 
 
@@ -287,6 +294,14 @@ def _overrides(**settings: object) -> list[str]:
 
 def _print(value: Any) -> None:
     typer.echo(json.dumps(value, indent=2, sort_keys=True, default=str))
+
+
+def _cluster(scheduler: str | None) -> Any:
+    if scheduler is None:
+        return nullcontext()
+    from phenostream.stream.cluster import Dask  # noqa: PLC0415
+
+    return closing(Dask(scheduler))
 
 
 def _bar(*, quiet: bool) -> Any:

@@ -30,7 +30,7 @@ Exit codes:
   3    the run ended, but some inputs were rejected or failed (see `phenostream status`)
   4    another process works in the folder
   5    the disk is full or cannot be written; nothing is lost, run again
-  6    a source is missing, unreachable, forbidden, changed or damaged
+  6    a source or a cluster is missing, unreachable, forbidden, changed or damaged
   7    verify found faults that are not repaired
   130  interrupted; what is done is kept, run again to go on
 """
