@@ -66,10 +66,11 @@ class Scene:
         return 1.0 if kind.kind in "fb" else float(np.iinfo(kind).max)
 
     def values(self, channel: str) -> NDArray[np.float64]:
-        """Scaled intensities of the object pixels of `channel`, in the order of `pixels`.
+        """Scaled intensities of the object pixels of `channel`, in the order of `pixels`."""
+        return self.image(channel).ravel()[self.pixels].astype(np.float64) / self.scale(channel)
 
-        Integers are divided in single precision, as CellProfiler does when it loads them: its numbers are met exactly.
-        """
+    def single(self, channel: str) -> NDArray[np.float64]:
+        """The same with integers divided in single precision, as CellProfiler does when it loads them."""
         values = self.image(channel).ravel()[self.pixels]
         if values.dtype.kind == "u":
             values = values.astype(np.float32) / np.float32(self.scale(channel))

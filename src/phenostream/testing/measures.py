@@ -130,9 +130,11 @@ def disagreements(
     ours = dict(
         zip((c.name for c in module.columns(chosen, scene.channels)), module.compute(scene, chosen).T, strict=True)
     )
-    single = image.astype(np.float32) / np.float32(scene.scale(scene.channels[0]))
-    # In single precision cp_measure also adds up in single precision, which only granularity bears.
-    pixels = single if name == "granularity" else single.astype(np.float64)
+    scale = scene.scale(scene.channels[0])
+    pixels = image / scale
+    if name == "intensity":
+        # Scaled in single precision like ours, and then added up in double.
+        pixels = (image.astype(np.float32) / np.float32(scale)).astype(np.float64)
     theirs = witness(name, pixels, scene.labels, scene.channels[0], **options)
     found = []
     for column in sorted(ours.keys() & theirs.keys()):

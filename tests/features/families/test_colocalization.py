@@ -40,7 +40,7 @@ def ours(pair, **parameters):
 @pytest.mark.parametrize("mode", ["faster", "fast", "accurate"])
 def test_same_numbers(pair, mode):
     images, labels = pair
-    one, other = (image.astype(np.float32) / np.float32(255) for image in images)
+    one, other = (image / 255 for image in images)
     theirs = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -126,6 +126,9 @@ def _measure(
 
 @kernel
 def _pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    if a.min() == a.max() or b.min() == b.max():
+        # The mean of equal values may miss them by rounding, which would look like a correlation.
+        return np.nan
     x, y = a - a.mean(), b - b.mean()
     return float((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum()))
 

@@ -69,8 +69,8 @@ def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
 
 
 def _grains(image: NDArray[Any], scale: float, small: tuple[int, ...], settings: Settings) -> NDArray[np.float64]:
-    """The reduced image without its background; in single precision as in CellProfiler, unless `image` is in double."""
-    kind = np.dtype(np.float64 if image.dtype == np.float64 else np.float32)
+    """The reduced image without its background; in single precision where `image` is."""
+    kind = np.dtype(np.float32 if image.dtype == np.float32 else np.float64)
     # Where the reduced pixels are pixels of the image, they alone need scaling, before or after makes no difference.
     before, after = (1.0, scale) if (1 / settings.subsample).is_integer() else (scale, 1.0)
     source = image if before == 1 else image.astype(kind) / kind.type(before)

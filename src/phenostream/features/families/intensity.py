@@ -1,7 +1,7 @@
 """Intensity: how bright an object and its edge are, and where the light sits in it.
 
-As CellProfiler's MeasureObjectIntensity. The edge is every pixel with a straight neighbour, within the image, that is
-not of the object.
+As CellProfiler's MeasureObjectIntensity, down to the single precision in which it scales integer pixels. The edge is
+every pixel with a straight neighbour, within the image, that is not of the object.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
     kept = len(_NAMES) + (len(_PLACES) if settings.location else 0)
     blocks = []
     for channel in scene.channels:
-        values = scene.values(channel)
+        values = scene.single(channel)
         ordered = _ordered(values, scene.levels(channel), scene.offsets)
         blocks.append(_measure(values, ordered, edge, *scene.places, scene.offsets, less))
     return np.hstack([block[:, :kept] for block in blocks])
