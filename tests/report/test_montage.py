@@ -7,9 +7,12 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 
 from phenostream import images
+from phenostream.profiles import part_bytes
+from phenostream.report import montage as room
 from phenostream.report.facts import Seen, gather
 from phenostream.report.montage import choose, montage, outline_path
 
@@ -100,3 +103,21 @@ def test_a_part_that_cannot_be_read_is_noted(folder):
     facts.fields[0].part.write_bytes(b"PAR1 not any more PAR1")
     assert len(montage(facts, 24)) == 1
     assert list(facts.unread) == [facts.fields[0].part.relative_to(folder.path).as_posix()]
+
+
+def test_a_crowded_field_gets_coarser_lines_and_never_fewer(tmp_path, monkeypatch):
+    angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    rings = [(np.rint(20 + 9 * np.cos(angle) + 22 * n), np.rint(20 + 9 * np.sin(angle))) for n in range(40)]
+    table = pa.table(
+        {
+            "Nuclei_Outline_X": pa.array([x.astype(np.int16) for x, _ in rings], pa.list_(pa.int16())),
+            "Nuclei_Outline_Y": pa.array([y.astype(np.int16) for _, y in rings], pa.list_(pa.int16())),
+        }
+    )
+    path = tmp_path / "part.parquet"
+    path.write_bytes(part_bytes(table))
+    fine = room._outlines(path, 1.0)
+    monkeypatch.setattr(room, "_PATH_CHARACTERS", len(fine) // 2)
+    coarse = room._outlines(path, 1.0)
+    assert fine.count("M") == coarse.count("M") == 40
+    assert len(coarse) <= len(fine) // 2
