@@ -71,7 +71,7 @@ PRESETS: Mapping[str, Preset] = {
         + r"?\.(?:tif|TIF|tiff)",
     ),
     # CellProfiler's SBS example: a 96-well plate of cytoplasm-nucleus translocation, one field a well.
-    "sbs": Preset("Channel2-01-A-01.tif", "Channel{channel:d}-{:d}-{row}-{column:d}.tif", {"1": "GFP", "2": "DNA"}),
+    "sbs": Preset("Channel2-01-A-01.tif", "Channel{channel:d}-{:d}-{row}-{column:d}.tif", {"2": "DNA", "1": "GFP"}),
     # Yokogawa CV7000 and CV8000.
     "yokogawa": Preset(
         "AssayPlate_Greiner_B02_T0001F001L01A01Z01C01.tif",
