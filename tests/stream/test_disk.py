@@ -6,10 +6,9 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,40 +18,9 @@ from phenostream.errors import BusyError, DiskFullError, LedgerError
 from phenostream.stream import Inline, conductor, run, status
 from phenostream.stream.folder import locked
 from phenostream.testing.plates import faults_of, light_recipe, result_of, write_plate
+from phenostream.testing.watch import ScratchWatch
 
 BUDGET = 64 * 1024
-
-
-class Sampler:
-    """Looks every two milliseconds at what scratch and half-written parts take on the disk."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.peak, self.samples = folder, 0, 0
-        self._stop = threading.Event()
-
-    def __enter__(self) -> Sampler:
-        self._thread = threading.Thread(target=self._look)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._stop.wait(0.001):
-            self.peak = max(self.peak, self._taken())
-            self.samples += 1
-
-    def _taken(self) -> int:
-        total = 0
-        for root, folders, names in os.walk(self.folder):
-            scratch = Path(root).is_relative_to(self.folder / "spool")
-            for name in [*folders, *names]:
-                with suppress(FileNotFoundError):
-                    if scratch or (name.endswith(".part") and "parts" in root):
-                        total += (Path(root) / name).lstat().st_blocks * 512
-        return total
 
 
 @contextmanager
@@ -94,12 +62,12 @@ def test_scratch_never_exceeds_the_budget_while_units_fail(tmp_path: Path) -> No
     images = write_plate(tmp_path / "images", 40)
     bad = _spoil(images, 4)
     recipe = light_recipe(images, disk_budget=BUDGET, fetchers=8)
-    with Sampler(tmp_path / "run") as sampler:
+    with ScratchWatch(tmp_path / "run") as seen:
         told = run(recipe, tmp_path / "run", executor=Inline())
     assert (told.done, told.rejected) == (40 - bad, bad)
-    assert sampler.samples > 50
-    assert 0 < sampler.peak <= BUDGET
-    assert sampler.peak <= told.peak_disk <= BUDGET
+    assert seen.looks > 50
+    assert 0 < seen.peak <= BUDGET
+    assert seen.peak <= told.peak_disk <= BUDGET
     assert list((tmp_path / "run" / "spool").iterdir()) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import closing
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from phenostream import sources
-from phenostream.errors import LedgerError
+from phenostream.errors import LedgerError, RecipeError
 from phenostream.sources import catalogs
+from phenostream.stream import steps
 from phenostream.stream.budget import Budget
 from phenostream.stream.conductor import Conductor
 from phenostream.stream.executor import Executor, Processes
@@ -128,7 +130,7 @@ def _run(
         conductor = Conductor(
             plan, recipe, store,
             folder=folder, ledger=ledger, journal=journal, budget=budget, recorder=recorder, stop=stop,
-            executor=executor or Processes(recipe.stream.workers),
+            executor=executor or Processes(_workers(recipe)),
         )  # fmt: skip
         interrupted = conductor.conduct(waiting)
         if conductor.refetched:
@@ -136,6 +138,17 @@ def _run(
     seconds = time.monotonic() - started
     _remember(ledger, store, seconds, budget.peak)
     return _account(plan, folder, ledger, journal, seconds=seconds, peak=budget.peak, interrupted=interrupted)
+
+
+def _workers(recipe: Recipe) -> int:
+    """How many processes there may be: as asked for, or one a core as far as the memory lasts."""
+    asked, most = recipe.stream.workers, int(recipe.stream.memory) // steps.WORKER_BYTES
+    if most < max(asked, 1):
+        raise RecipeError(
+            f"stream.memory of {int(recipe.stream.memory):,} bytes is too little for {max(asked, 1)} workers",
+            remedy=f"a worker takes {steps.WORKER_BYTES:,} bytes before its first pixel",
+        )
+    return asked or min(os.cpu_count() or 1, max(1, most // 2))
 
 
 def _check_recipe(recipe: Recipe, folder: Path, ledger: Ledger) -> None:

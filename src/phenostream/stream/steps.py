@@ -29,8 +29,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Working memory of segmenting and measuring, in multiples of the field's pixels as float64 (measured, rounded up).
-_MEMORY_MULTIPLE = 16
+# A worker before its first pixel: libraries, compiled code, and what its allocators keep (measured, rounded up).
+WORKER_BYTES = 320 * 1024 * 1024
+# Working memory on top (measured, rounded up): planes of float64 while one channel is segmented, the field as read and
+# corrected, and full-size models of two plates.
+_PLANES = 9
+_COPIES = 3
+_PLATES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +93,11 @@ def _tools(steps: str) -> _Tools:
     )
 
 
-@lru_cache(maxsize=16)
-def _model(fit: str | bytes) -> images.IlluminationModel:
-    return images.IlluminationModel.from_bytes(fit) if isinstance(fit, bytes) else images.IlluminationModel.load(fit)
+@lru_cache(maxsize=_PLATES)
+def _models(fits: tuple[tuple[str, str | bytes], ...]) -> dict[str, images.IlluminationModel]:
+    """The models of one plate by channel; a worker keeps those of as many plates as are in work at a time."""
+    make = images.IlluminationModel
+    return {name: make.from_bytes(fit) if isinstance(fit, bytes) else make.load(fit) for name, fit in fits}
 
 
 def process(task: Task) -> Product:
@@ -105,7 +112,7 @@ def process(task: Task) -> Product:
     store = CapturedStore(Path(task.bundle))
     with clock.stage("read"):
         pixels = formats.attach(task.field, store).read()
-        _check_memory(pixels, task.memory)
+        _check_memory(pixels, task)
     with clock.stage("correct"):
         corrected = _correct(pixels, task, tools.correct, store)
         seen = task.field.with_pixels(lambda: corrected)
@@ -133,7 +140,7 @@ def shrink(task: Task) -> Shrunk:
     clock = _Clock(task.field.id)
     with clock.stage("read"):
         pixels = formats.attach(task.field, CapturedStore(Path(task.bundle))).read()
-        _check_memory(pixels, task.memory)
+        _check_memory(pixels, task)
     with clock.stage("fit"):
         size = _tools(task.steps).correct.working_size
         return Shrunk(np.stack([images.shrink(plane, size) for plane in pixels]), (pixels.shape[1], pixels.shape[2]))
@@ -173,9 +180,10 @@ class _Clock:
         self.seconds[step] = time.perf_counter() - start
 
 
-def _check_memory(pixels: NDArray[Any], cap: int) -> None:
-    needed = pixels.size * 8 * _MEMORY_MULTIPLE
-    if cap and needed > cap:
+def _check_memory(pixels: NDArray[Any], task: Task) -> None:
+    plane = pixels[0].size * 8
+    needed = WORKER_BYTES + _PLANES * plane + _COPIES * pixels.nbytes + _PLATES * len(task.fits) * plane
+    if (cap := task.memory) and needed > cap:
         raise OverBudgetError(
             f"a field of {pixels.shape} needs about {needed:,} bytes of memory, a worker may use {cap:,}",
             remedy="raise stream.memory or lower stream.workers",
@@ -190,8 +198,9 @@ def _correct(
     if settings.method == "idrstream":
         return np.stack([_idrstream(plane, store) for plane in task.field.planes])
     corrected = []
+    models = _models(tuple(sorted(task.fits.items())))
     for channel, plane in zip(task.field.channels, pixels, strict=True):
-        model = _model(task.fits[channel.name])
+        model = models[channel.name]
         if model.flatfield.shape != plane.shape:
             raise WrongShapeError(
                 f"a field of {plane.shape} cannot be corrected by the plate's model of {model.flatfield.shape}",
