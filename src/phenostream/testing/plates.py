@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import imagecodecs
 import numpy as np
 import pyarrow as pa
+import tifffile
 
 from phenostream import profiles
 from phenostream.errors import NotFoundError
@@ -66,6 +67,37 @@ def light_recipe(base: str | Path, **stream: Any) -> dict[str, Any]:
         "output": {"thumbnail": 0, "outlines": False},
         "stream": {"disk_budget": 1_000_000, "batch_size": 3, "fetchers": 2, "workers": 1} | stream,
     }
+
+
+def large_recipe(root: Path, *, wells: int, side: int, channels: int = 8, **stream: Any) -> dict[str, Any]:
+    """A plate of large fields in `root` and the recipe that measures all of it; a field has sixty nuclei.
+
+    However many wells there are, they share two sets of files: a plate of many gigabytes takes little disk.
+    """
+    for number in range(wells):
+        name = f"{ascii_uppercase[number // 24]}{number % 24 + 1}_s1"
+        for channel in range(1, channels + 1):
+            path = root / "P1" / f"{name}_w{channel}.tif"
+            if number < 2:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                tifffile.imwrite(path, _large_image(number * channels + channel, side))
+            else:
+                path.hardlink_to(root / "P1" / f"A{number % 2 + 1}_s1_w{channel}.tif")
+    recipe = light_recipe(root, **{"disk_budget": 500_000_000} | stream)
+    recipe["source"] |= {
+        "pattern": "{plate}/{well}_s{site}_w{channel}.tif",
+        "channels": {str(number): f"C{number}" for number in range(2, channels + 1)} | {"1": "DNA"},
+    }
+    return recipe | FITTED | {"measure": {}}
+
+
+def _large_image(seed: int, side: int) -> NDArray[np.uint16]:
+    rng = np.random.default_rng(seed)
+    pixels = rng.normal(200, 10, (side, side))
+    rows, columns = np.mgrid[-12:13, -12:13]
+    for y, x in rng.integers(14, side - 14, (60, 2)):
+        pixels[y - 12 : y + 13, x - 12 : x + 13][rows**2 + columns**2 < 140] += 800
+    return pixels.astype(np.uint16)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
