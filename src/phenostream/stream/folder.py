@@ -100,14 +100,16 @@ def strays(path: Path, named: Callable[[str], set[str]]) -> list[Path]:
 
 def _unnamed(folder: Path | str, name: str, named: Callable[[str], set[str]]) -> Iterator[str]:
     """Files below `folder` that `named` does not know, sorted; no object is made for those that it does."""
+    folders: list[str] = []
+    files: list[str] = []
     with os.scandir(folder) as entries:
-        inside = sorted((entry.name, entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries)
-    known = named(f"{name}/") if any(not is_folder for _, _, is_folder in inside) else set()
-    for short, path, is_folder in inside:
-        if is_folder:
-            yield from _unnamed(path, f"{name}/{short}", named)
-        elif f"{name}/{short}" not in known:
-            yield path
+        for entry in entries:
+            (folders if entry.is_dir(follow_symlinks=False) else files).append(f"{name}/{entry.name}")
+    if files:
+        strays = set(files) - named(f"{name}/")
+        yield from sorted(os.path.join(folder, file.rpartition("/")[2]) for file in strays)
+    for inner in sorted(folders):
+        yield from _unnamed(os.path.join(folder, inner.rpartition("/")[2]), inner, named)
 
 
 def clear_spool(path: Path) -> int:

@@ -11,6 +11,7 @@ import json
 import sqlite3
 import time
 from array import array
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -36,8 +37,10 @@ CREATE TABLE IF NOT EXISTS units(
     part TEXT, rows INTEGER, bytes INTEGER, source TEXT,
     qc TEXT, annotation TEXT, seconds TEXT, finished REAL
 );
-CREATE INDEX IF NOT EXISTS units_by_state ON units(state, position, reason, rows);
+CREATE INDEX IF NOT EXISTS units_by_state ON units(state, reason, rows);
 CREATE INDEX IF NOT EXISTS units_by_position ON units(position);
+CREATE INDEX IF NOT EXISTS units_to_do ON units(position) WHERE state='waiting';
+CREATE INDEX IF NOT EXISTS units_at_fault ON units(position) WHERE state IN ('rejected','failed');
 CREATE INDEX IF NOT EXISTS units_by_end ON units(finished) WHERE finished IS NOT NULL;
 CREATE TABLE IF NOT EXISTS parts(
     path TEXT PRIMARY KEY, sha256 TEXT NOT NULL, bytes INTEGER NOT NULL, rows INTEGER NOT NULL
@@ -253,7 +256,9 @@ class Ledger:
 
     def to_do(self) -> array[int]:
         """Positions of the units that are still to be done, ascending."""
-        rows = self._db.execute("SELECT position FROM units WHERE state='waiting' ORDER BY position")
+        rows = self._db.execute(
+            "SELECT position FROM units INDEXED BY units_to_do WHERE state='waiting' ORDER BY position"
+        )
         return array("q", (row[0] for row in rows))
 
     def record(self, outcomes: Iterable[Outcome]) -> None:
@@ -295,9 +300,16 @@ class Ledger:
         sql = "SELECT path FROM {0} WHERE path BETWEEN ? AND ?"
         return {row[0] for row in self._db.execute(f"{sql.format('parts')} UNION {sql.format('fits')}", span)}
 
-    def counts(self) -> dict[str, int]:
+    def tally(self) -> list[tuple[str, str | None, int, int]]:
+        """State, reason, units and rows, of every state and reason that there is."""
+        return self.query("SELECT state, reason, count(*), coalesce(sum(rows),0) FROM units GROUP BY state, reason")
+
+    def counts(self) -> Counter[str]:
         """Units by state."""
-        return dict(self.query("SELECT state, count(*) FROM units GROUP BY state"))
+        counts: Counter[str] = Counter()
+        for state, _, units, _ in self.tally():
+            counts[state] += units
+        return counts
 
     def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Rows of a read-only question."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -64,20 +64,16 @@ def status(folder: str | Path) -> Status:
     path = Path(folder)
     ledger = Ledger(path)
     try:
-        counts = ledger.counts()
-        rows = int(ledger.query("SELECT coalesce(sum(rows),0) FROM units")[0][0])
-        reasons = {
-            (state, reason): int(count)
-            for state, reason, count in ledger.query(
-                "SELECT state, reason, count(*) FROM units WHERE state IN ('rejected','failed')"
-                " GROUP BY state, reason ORDER BY 3 DESC"
-            )
-        }
+        tally = sorted(ledger.tally(), key=lambda line: -line[2])
+        counts: Counter[str] = Counter()
+        for state, _, units, _ in tally:
+            counts[state] += units
+        reasons = {(state, reason or ""): units for state, reason, units, _ in tally if state in ("rejected", "failed")}
         rate = _rate(ledger)
-        waiting = counts.get("waiting", 0)
+        waiting = counts["waiting"]
         return Status(
-            path, sum(counts.values()), counts.get("done", 0), counts.get("rejected", 0), counts.get("failed", 0),
-            waiting, rows, reasons,
+            path, counts.total(), counts["done"], counts["rejected"], counts["failed"],
+            waiting, sum(rows for *_, rows in tally), reasons,
             size_of(path / "spool"), int(ledger.get("disk_budget", "0")), int(ledger.get("peak_disk", "0")),
             int(ledger.get("bytes_moved", "0")), rate, 3600 * waiting / rate if rate and waiting else None,
             holder(path), mean_seconds(ledger),
@@ -94,7 +90,7 @@ def failures(folder: str | Path, limit: int | None = None) -> list[Failure]:
             Failure(*row)
             for row in ledger.query(
                 "SELECT error_id, state, plate, well, site, time + 1, coalesce(step, ''), reason, message,"
-                " coalesce(remedy, '') FROM units"
+                " coalesce(remedy, '') FROM units INDEXED BY units_at_fault"
                 " WHERE state IN ('rejected','failed') ORDER BY position LIMIT ?",
                 (-1 if limit is None else limit,),
             )
@@ -122,7 +118,8 @@ def mean_seconds(ledger: Ledger, latest: int = 200) -> dict[str, float]:
     """Mean seconds a unit by stage, over the latest ones."""
     totals: dict[str, list[float]] = defaultdict(list)
     rows = ledger.query(
-        "SELECT seconds FROM units WHERE state='done' AND finished IS NOT NULL ORDER BY finished DESC LIMIT ?",
+        "SELECT seconds FROM units INDEXED BY units_by_end WHERE finished IS NOT NULL AND state='done'"
+        " ORDER BY finished DESC LIMIT ?",
         (latest,),
     )
     for (text,) in rows:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from types import MappingProxyType
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from phenostream import values
 
@@ -89,6 +89,12 @@ class Units(Sequence[Unit]):
             lines = self._open[1]
             for position in inside:
                 yield position, lines[position % BLOCK]
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Key, position, study, plate, well, site, time, z and annotation as JSON of every unit."""
+        for position, text in self.lines(range(len(self))):
+            name, *_, annotation = json.loads(identity_in(text))
+            yield self.key(position), position, *name, json.dumps(dict(annotation))
 
     def key(self, position: int) -> str:
         """The key of the unit at `position`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,8 +68,8 @@ class Recorder:
         self._unwritten: deque[tuple[Unit, Product, Bundle | Origin]] = deque()
         self._settled: list[Outcome] = []
         self._leases: list[Lease] = []
-        self._counts: Counter[str] = Counter(ledger.counts())
-        self._rows = int(ledger.query("SELECT coalesce(sum(rows),0) FROM units")[0][0])
+        self._counts = ledger.counts()
+        self._rows = sum(rows for *_, rows in ledger.tally())
         self._last_flush = time.monotonic()
 
     @property

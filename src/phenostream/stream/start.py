@@ -23,7 +23,7 @@ from phenostream.stream.folder import explain, locked, open_folder, sweep, write
 from phenostream.stream.interrupts import handled
 from phenostream.stream.journal import Journal
 from phenostream.stream.ledger import Ledger
-from phenostream.stream.plan import Plan, Unit, fingerprint_of, make_plan
+from phenostream.stream.plan import Plan, fingerprint_of, make_plan
 from phenostream.stream.provenance import provenance
 from phenostream.stream.recipe import Recipe
 from phenostream.stream.record import Progress, Recorder
@@ -170,7 +170,8 @@ def _planned(recipe: Recipe, store: Store, folder: Path, ledger: Ledger) -> tupl
     kept = ledger.kept_plan(fingerprint)
     plan = Plan.load(kept) if kept else make_plan(recipe, store)
     anew = 0
-    with ledger.transaction():  # whoever finds the recipe in the ledger finds it in run.json; what is refused is in neither
+    # Whoever finds the recipe in the ledger finds it in run.json; what is refused is in neither.
+    with ledger.transaction():
         if not kept:
             anew = _enrol(plan, recipe, ledger, fingerprint)
         ledger.put(disk_budget=str(int(recipe.stream.disk_budget)))
@@ -180,16 +181,10 @@ def _planned(recipe: Recipe, store: Store, folder: Path, ledger: Ledger) -> tupl
 
 def _enrol(plan: Plan, recipe: Recipe, ledger: Ledger, fingerprint: str) -> int:
     """Write the plan into the ledger; how many units are computed anew."""
-    anew = ledger.enrol(_row(unit) for unit in plan.units)
+    anew = ledger.enrol(plan.units.rows())
     ledger.keep_plan(fingerprint, plan.dump())
     ledger.put(recipe_hash=recipe.digest(), inputs=str(len(plan.units)))
     return anew
-
-
-def _row(unit: Unit) -> tuple[Any, ...]:
-    name = unit.field.id
-    annotation = json.dumps(dict(unit.field.annotation), sort_keys=True)
-    return unit.key, unit.position, name.study, name.plate, name.well, name.site, name.time, name.z, annotation
 
 
 def _remember(ledger: Ledger, store: Store, seconds: float, peak: int) -> None:
@@ -209,7 +204,7 @@ def _account(
 ) -> RunResult:
     """Every input is done, rejected or failed; only an interrupted run leaves some waiting."""
     counts = ledger.counts()
-    rows = int(ledger.query("SELECT coalesce(sum(rows),0) FROM units")[0][0])
+    rows = sum(rows for *_, rows in ledger.tally())
     inputs = len(plan.units)
     done, rejected, failed, waiting = (counts.get(state, 0) for state in ("done", "rejected", "failed", "waiting"))
     if done + rejected + failed + waiting != inputs or (waiting and not interrupted):
