@@ -1,7 +1,7 @@
 """Crashes: kills at random moments, and a fault at every system call that strace can reach.
 
-    python benchmarks/crash.py kills --kills 1000 --seed 7     # the nightly series
-    python benchmarks/crash.py faults --thorough               # every call, not a sample; needs strace
+python benchmarks/crash.py kills --kills 1000 --seed 7     # the nightly series
+python benchmarks/crash.py faults --thorough               # every call, not a sample; needs strace
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Memory: the peak of a worker on a plate of twenty times its cap (counted in float64, as steps hold pixels).
 
-    python benchmarks/memory.py                  # 480 MiB cap, fields of 8 channels of 768 x 768
-    python benchmarks/memory.py --times 2        # a shorter plate
+python benchmarks/memory.py                  # 480 MiB cap, fields of 8 channels of 768 x 768
+python benchmarks/memory.py --times 2        # a shorter plate
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ def main() -> int:
     cap, field = told.cap << 20, told.side**2 * told.channels * 8
     wells = int(told.times * cap / field) + 1
     with tempfile.TemporaryDirectory() as folder:
-        recipe = large_recipe(
-            Path(folder) / "images", wells=wells, side=told.side, channels=told.channels, memory=cap
-        )
+        recipe = large_recipe(Path(folder) / "images", wells=wells, side=told.side, channels=told.channels, memory=cap)
         with WorkerWatch() as seen:
             result = run(recipe, Path(folder) / "run", executor=Processes(1))
     print(f"{result.done} of {wells} fields, {wells * field / 1e9:.1f} GB of pixels, {result.seconds:.0f} s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -88,7 +89,7 @@ def test_a_full_disk_pauses_the_run_and_room_lets_it_go_on(tmp_path: Path) -> No
     folder = tmp_path / "disk" / "run"
     with tmpfs(tmp_path / "disk", 300 * 1024) as again:
         for _ in range(2):
-            with pytest.raises(DiskFullError, match="No space left|full"):
+            with pytest.raises(DiskFullError, match=r"No space left|full"):
                 run(recipe, folder, executor=Inline())
         shown = status(folder)
         assert shown.inputs == shown.done + shown.waiting == 24
@@ -130,8 +131,6 @@ def test_a_second_run_in_the_folder_is_refused_with_the_pid(tmp_path: Path) -> N
 
 
 def test_a_newer_ledger_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    import sqlite3
-
     recipe = light_recipe(write_plate(tmp_path / "images", 2))
     run(recipe, tmp_path / "run", executor=Inline())
     with sqlite3.connect(tmp_path / "run" / "ledger.db") as ledger:

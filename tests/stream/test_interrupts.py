@@ -59,8 +59,9 @@ def _recipe(archive: Archive, url: str) -> dict[str, Any]:
     return light_recipe("") | {"source": archive.source(url)}
 
 
-def _command(file: Path, out: Path) -> list[str]:
-    return [sys.executable, "-m", "phenostream", "run", str(file), "--out", str(out), "--quiet", "--no-report"]
+def _started(file: Path, out: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "phenostream", "run", str(file), "--out", str(out), "--quiet", "--no-report"]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
 def _stopped(process: subprocess.Popen[str], number: int) -> tuple[int, float, str]:
@@ -85,7 +86,7 @@ def test_a_stalled_transfer_does_not_hold_an_interrupt_up(archive: Archive, tmp_
 
     with _Silent(archive.root, third_chunk) as server:
         (tmp_path / "study.json").write_text(json.dumps(_recipe(archive, server.url)))
-        process = subprocess.Popen(_command(tmp_path / "study.json", tmp_path / "run"), stderr=subprocess.PIPE, text=True)
+        process = _started(tmp_path / "study.json", tmp_path / "run")
         assert server.hanging.wait(60)
         deadline = time.monotonic() + 60
         while status(tmp_path / "run").done < 2 and time.monotonic() < deadline:
@@ -104,7 +105,7 @@ def test_a_stalled_transfer_does_not_hold_an_interrupt_up(archive: Archive, tmp_
 def test_a_server_that_is_silent_while_planning_does_not_hold_an_interrupt_up(archive: Archive, tmp_path: Path) -> None:
     with _Silent(archive.root, lambda key: key.endswith((".zattrs", ".zgroup", ".zarray"))) as server:
         (tmp_path / "study.json").write_text(json.dumps(_recipe(archive, server.url)))
-        process = subprocess.Popen(_command(tmp_path / "study.json", tmp_path / "run"), stderr=subprocess.PIPE, text=True)
+        process = _started(tmp_path / "study.json", tmp_path / "run")
         assert server.hanging.wait(60)
         code, seconds, told = _stopped(process, signal.SIGINT)
     assert (code, "Traceback" in told) == (130, False)
@@ -129,25 +130,27 @@ def test_the_next_run_after_an_interrupt_is_as_if_nothing_had_been(tmp_path: Pat
     assert faults_of(tmp_path / "run", result_of(tmp_path / "reference"), 8) == []
 
 
-def test_what_must_be_whole_is_brought_to_its_end() -> None:
-    steps = []
-    with pytest.raises(KeyboardInterrupt), interrupts.handled():
+def _work(steps: list[str], *signals: int) -> None:
+    with interrupts.handled():
         with interrupts.whole():
-            steps.append("first")
-            os.kill(os.getpid(), signal.SIGINT)
-            steps.append("second")
+            for number in signals:
+                os.kill(os.getpid(), number)
+                steps.append("held back")
         steps.append("never")
-    assert steps == ["first", "second"]
+
+
+def test_what_must_be_whole_is_brought_to_its_end() -> None:
+    steps: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        _work(steps, signal.SIGINT)
+    assert steps == ["held back"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_whoever_asks_twice_means_it() -> None:
-    steps = []
-    with pytest.raises(KeyboardInterrupt), interrupts.handled(), interrupts.whole():
-        os.kill(os.getpid(), signal.SIGTERM)
-        steps.append("held back")
-        os.kill(os.getpid(), signal.SIGINT)
-        steps.append("never")
+    steps: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        _work(steps, signal.SIGTERM, signal.SIGINT)
     assert steps == ["held back"]
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 

@@ -13,6 +13,7 @@ from phenostream.testing.watch import WorkerWatch
 
 CAP = 480 << 20
 
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_worker_stays_within_the_cap(tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ class Plates:
         plate = self._active[job.plate]
         plate.outstanding -= 1
         if isinstance(result, steps.Shrunk):
-            # By what the field is, not by the job: the order of the stack must not depend on which units are still to do.
+            # By what the field is, not by the job: the stack's order must not depend on which units are still to do.
             plate.shrunk[astuple(job.field.id)] = tuple(channel.name for channel in job.field.channels), result
         elif result.transient:
             plate.trouble = plate.trouble or result

@@ -125,7 +125,8 @@ def verify(folder: str | Path) -> Verification:
             _check_parts(ledger, path, tally)
             _check_fits(ledger, path, tally)
             tally.faults += [
-                Fault("foreign", one.relative_to(path).as_posix(), "nothing names this file") for one in strays(path, ledger.named_files)
+                Fault("foreign", one.relative_to(path).as_posix(), "nothing names this file")
+                for one in strays(path, ledger.named_files)
             ]
     return Verification(
         path, counts, tally.parts, tally.fits, tally.bytes, time.monotonic() - start, tuple(tally.faults)
@@ -272,12 +273,15 @@ def repair(
 ) -> Repair:
     """Put the units and fits at fault back to waiting, and run the recipe again.
 
-    The ledger forgets first; what it does not name is swept away when the run begins: stopped at any moment, the next run
-    goes on. A plate whose illumination model is at fault gets it fitted again, which one of its units shows to be the same.
+    The ledger forgets first; what it does not name is swept away when the run begins: stopped at any moment, the next
+    run goes on. A plate whose illumination model is at fault gets it fitted again, and one of its units shows that it
+    is the same.
 
     Args:
         found: what :func:`verify` found.
         recipe: in place of the one in run.json; it must be the same but for where things lie.
+        progress: called after each settled unit.
+        executor: where to compute; by default processes on this machine.
 
     Raises:
         LedgerError: the ledger itself is broken, which no run can mend.
@@ -311,7 +315,10 @@ def _to_recompute(ledger: Ledger, found: Verification, fits: set[str]) -> set[st
     plates = {fault.plate for fault in found.faults if fault.key in fits}
     for plate in plates:  # a model is fitted when a unit of its plate asks for it
         again |= {
-            row[0] for row in ledger.query("SELECT min(key) FROM units WHERE plate=? AND state='done' GROUP BY study", (plate,))
+            row[0]
+            for row in ledger.query(
+                "SELECT min(key) FROM units WHERE plate=? AND state='done' GROUP BY study", (plate,)
+            )
         }
     return again
 

@@ -13,7 +13,6 @@ import subprocess
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phenostream.testing.killer import Nursery, last_words
@@ -21,6 +20,7 @@ from phenostream.testing.plates import Result, faults_of, light_recipe, result_o
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
 _CALLS = {
     "rename": ("rename", "renameat", "renameat2"),
@@ -32,6 +32,7 @@ _CALLS = {
     "ftruncate": ("ftruncate",),
     "mkdir": ("mkdir", "mkdirat"),
 }
+_STRACE = shutil.which("strace") or ""
 _ENDED_WELL = (0, 5)
 
 
@@ -83,10 +84,10 @@ class Damage:
 
 def why_not() -> str:
     """Why strace cannot be used here; empty where it can."""
-    if shutil.which("strace") is None:
+    if not _STRACE:
         return "strace is not installed: apt-get install strace"
-    tried = subprocess.run(
-        ["strace", "-e", "inject=getppid:error=EIO", "true"], capture_output=True, text=True, check=False, timeout=20
+    tried = subprocess.run(  # noqa: S603  (the commands are made here)
+        [_STRACE, "-e", "inject=getppid:error=EIO", "true"], capture_output=True, text=True, check=False, timeout=20
     )
     return "" if tried.returncode == 0 else f"strace may not trace here: {tried.stderr.strip()[:200]}"
 
@@ -153,8 +154,8 @@ class Injector:
         child = self._nursery.start(self._recipe, out, traced=True)
         log = self._work / "strace.log"
         log.unlink(missing_ok=True)
-        command = ["strace", "-q", *options, "-o", str(log), "-p", str(child)]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tracer:
+        command = [_STRACE, "-q", *options, "-o", str(log), "-p", str(child)]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tracer:  # noqa: S603
             code = self._nursery.end()
             tracer.wait(timeout=20)
         return log.read_text(errors="replace").splitlines() if log.is_file() else [], code
@@ -171,9 +172,22 @@ def campaign(work: Path, *, thorough: bool = False, steps: Mapping[str, Any] | N
         plan += injector.points("unlink", "KILL", step=some)
         plan += injector.points("pwrite64", "KILL", step=some)
         plan += injector.points("write", "KILL", step=rare)
-        for call, step in (("write", rare), ("pwrite64", few), ("fsync", few), ("fdatasync", few), ("mkdir", few), ("rename", few)):
+        for call, step in (
+            ("write", rare),
+            ("pwrite64", few),
+            ("fsync", few),
+            ("fdatasync", few),
+            ("mkdir", few),
+            ("rename", few),
+        ):
             plan += injector.points(call, "ENOSPC", step=step, onwards=True)
-        for call, step in (("write", rare), ("pwrite64", few), ("fsync", some), ("fdatasync", some), ("ftruncate", few)):
+        for call, step in (
+            ("write", rare),
+            ("pwrite64", few),
+            ("fsync", some),
+            ("fdatasync", some),
+            ("ftruncate", few),
+        ):
             plan += injector.points(call, "EIO", step=step)
         plan += [
             Injection(call, nth, action, onwards=action == "ENOSPC", threads=True)

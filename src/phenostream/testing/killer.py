@@ -195,5 +195,6 @@ def _kill(nursery: Nursery, recipe: dict[str, Any], out: Path, after: float, tol
 
 
 def last_words(out: Path) -> str:
+    """What the runs into `out` have said on standard error."""
     told = Path(f"{out}.err")
     return told.read_text()[-2000:] if told.is_file() else ""

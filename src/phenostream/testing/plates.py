@@ -7,7 +7,6 @@ import json
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,8 @@ from phenostream.stream.ledger import Ledger, Outcome, Part
 from phenostream.stream.verify import verify
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 FITTED: dict[str, Any] = {"correct": {"method": "basic", "frames": 2, "working_size": 16}}
@@ -108,7 +109,7 @@ class Result:
     rows: pa.Table
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Result) and self.parts == other.parts and self.rows.equals(other.rows)
+        return isinstance(other, Result) and self.parts == other.parts and bool(self.rows.equals(other.rows))
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -121,7 +122,7 @@ def result_of(folder: Path) -> Result:
 
 
 def faults_of(folder: Path, reference: Result, inputs: int) -> list[str]:
-    """What is wrong with a run folder that should equal `reference`: lost, doubled, torn, left over; empty where all is well."""
+    """What is wrong with a run folder that should equal `reference`: lost, doubled, torn, left over; empty: nothing."""
     found = [f"{fault.kind} {fault.path}: {fault.message}" for fault in verify(folder).faults]
     with closing(sqlite3.connect(folder / "ledger.db")) as ledger:
         counts = dict(ledger.execute("SELECT state, count(*) FROM units GROUP BY state"))
