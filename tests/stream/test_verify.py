@@ -10,7 +10,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from phenostream.cli.app import app
 from phenostream.errors import BusyError, DamagedError, LedgerError, NotFoundError
 from phenostream.stream import Inline, run
 from phenostream.stream.folder import locked
@@ -202,3 +204,32 @@ def test_a_repair_whose_recipe_is_gone_asks_for_it(finished: Path, tmp_path: Pat
     moved = tmp_path / "elsewhere"
     shutil.copytree(finished, moved)
     assert repair(verify(moved), recipe, executor=Inline()).after.faults == ()
+
+
+def _told(*arguments: str) -> tuple[int, str]:
+    told = CliRunner().invoke(app, ["verify", *arguments])
+    return told.exit_code, told.stdout
+
+
+def test_the_command_tells_faults_in_its_exit_code(finished: Path) -> None:
+    assert _told(str(finished))[0] == 0
+    gone = _parts(finished)[0]
+    gone.unlink()
+    code, text = _told(str(finished))
+    assert code == 7
+    assert "missing" in text
+    code, text = _told(str(finished), "--json")
+    assert code == 7
+    (fault,) = json.loads(text)["faults"]
+    assert (fault["kind"], fault["plate"], fault["frame"]) == ("missing", "P1", 1)
+
+
+@pytest.mark.slow
+def test_the_command_repairs(finished: Path, tmp_path: Path) -> None:
+    reference = result_of(finished)
+    _flip(_parts(finished)[2], random.Random(1))
+    code, text = _told(str(finished), "--repair", "--json")
+    assert code == 0
+    told = json.loads(text)
+    assert (len(told["faults"]), len(told["repair"]["recomputed"]), told["repair"]["after"]["sound"]) == (1, 1, True)
+    assert faults_of(finished, reference, 5) == []
