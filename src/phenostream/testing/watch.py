@@ -82,10 +82,11 @@ class WorkerWatch(_Watch):
 
     def look(self) -> int:
         """See `peak`."""
-        return sum(_peak_of(child) for child in _children(os.getpid()))
+        return sum(_peak_of(child) for child in children(os.getpid()))
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Processes that the process `pid` has started and that still live. Linux only."""
     found: set[int] = set()
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with suppress(FileNotFoundError, ProcessLookupError):
