@@ -69,7 +69,7 @@ class Warm(Processes):
 
 
 def frames(folder: Path, wells: int) -> Archive:
-    design = Design(name="LT0001_02", rows=2, columns=wells // 2, shape=(1024, 1344), nuclei=240, channels=("DNA",))
+    design = Design(name="LT0001_02", rows=8, columns=wells // 8, shape=(1024, 1344), nuclei=240, channels=("DNA",))
     return write_archive(folder / "frames", [design])
 
 
