@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from phenostream.stream.start import RunResult
 
 _PLACE = ("study", "plate", "well", "site", "time", "z")
-_UNITS = f"SELECT part, key, {', '.join(_PLACE)}, rows, bytes, annotation FROM units WHERE part NOTNULL"  # noqa: S608
+_SHELF = "SELECT path, sha256, bytes, rows FROM parts WHERE path BETWEEN ? AND ? ORDER BY path"
+_OWNERS = f"SELECT part, key, {', '.join(_PLACE)}, rows, bytes, annotation FROM units WHERE part BETWEEN ? AND ?"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +198,17 @@ def _recipe_faults(ledger: Ledger, path: Path) -> Iterator[Fault]:
 
 
 def _check_parts(ledger: Ledger, path: Path, tally: _Tally) -> None:
+    for (shelf,) in ledger.query("SELECT DISTINCT substr(path, 1, 8) FROM parts ORDER BY 1"):
+        _check_shelf(ledger, path, shelf, tally)
+
+
+def _check_shelf(ledger: Ledger, path: Path, shelf: str, tally: _Tally) -> None:
+    """The parts of one folder of ``parts/``: a shelf at a time, memory does not grow with the run."""
     units: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
-    for part, *rest in ledger.query(_UNITS):
+    span = shelf, shelf + chr(0x10FFFF)
+    for part, *rest in ledger.query(_OWNERS, span):
         units[part].append(tuple(rest))
-    for part, sha256, size, rows in ledger.query("SELECT path, sha256, bytes, rows FROM parts ORDER BY path"):
+    for part, sha256, size, rows in ledger.query(_SHELF, span):
         tally.parts += 1
         owners = units.get(part, [])
         kind, message, data = _compare(path / part, sha256, size)

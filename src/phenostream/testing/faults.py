@@ -95,7 +95,7 @@ def why_not() -> str:
 class Injector:
     """A tiny plate, its unbroken result, and runs on it with one fault each."""
 
-    def __init__(self, nursery: Nursery, work: Path, *, units: int = 4, **steps: Any) -> None:
+    def __init__(self, nursery: Nursery, work: Path, *, units: int = 3, **steps: Any) -> None:
         """Prepare in `work`; `steps` override the recipe's."""
         self._nursery = nursery
         self._work = work
