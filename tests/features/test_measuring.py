@@ -19,6 +19,8 @@ from phenostream.errors import (
     WrongShapeError,
 )
 from phenostream.features import MITOCHECK_157, MeasureSettings, select
+from phenostream.features.registry import names
+from phenostream.testing.measures import awkward_field
 from phenostream.values import columns_of
 
 
@@ -87,8 +89,18 @@ def test_integers_are_scaled_by_their_type(field):
     assert np.allclose(eight, floats, rtol=1e-7)
 
 
-def test_threads_change_nothing(field):
-    assert measure(*field, threads=4).equals(measure(*field), check_metadata=True)
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_threads_change_nothing(field, threads):
+    image, labels = awkward_field(5, least=200, most=260)
+    tiles = np.add.outer(np.arange(labels.shape[0]) // 9 * 40, np.arange(labels.shape[1]) // 11) + 1
+    channels = np.stack([image, np.roll(image, 3, axis=1)])
+    everything = MeasureSettings(families=names(), parameters={"intensity": {"location": True}})
+    for pixels, objects in ((image, labels), (channels, tiles), field, (image, np.zeros_like(labels))):
+        alone, together = (
+            measure(pixels, objects, settings=everything, threads=count).combine_chunks() for count in (1, threads)
+        )
+        assert alone.schema.equals(together.schema, check_metadata=True)
+        assert all(a.to_numpy().tobytes() == b.to_numpy().tobytes() for a, b in zip(alone, together, strict=True))
 
 
 def test_touching_nothing_of_the_input(field):

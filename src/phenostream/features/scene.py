@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -20,11 +23,16 @@ from phenostream.features.grouping import boxes, group, present, renumber
 from phenostream.features.hulls import hulls
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    Borders = NDArray[np.integer[Any]]
+    Result = TypeVar("Result")
+
 _LARGEST = np.iinfo(np.int32).max
+# Objects in the smallest block worth a thread's while.
+_BLOCK = 16
 
 
 class Scene:
@@ -35,10 +43,14 @@ class Scene:
         numbers: (n,) int64, the original labels.
         channels: names, in the order of `images`.
         images: (Y, X) each, in the dtype they came in; `values` gives them scaled.
+        threads: how many may work on it at the same time; results are the same for any number.
     """
 
-    def __init__(self, image: NDArray[Any], labels: NDArray[Any], channels: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, image: NDArray[Any], labels: NDArray[Any], channels: Sequence[str] | None = None, *, threads: int = 1
+    ) -> None:
         """Check and keep (Y, X) or (C, Y, X) pixels and (Y, X) labels; see :func:`phenostream.features.measure`."""
+        self.threads = threads
         self.numbers, self.labels = _labels(np.asarray(labels))
         stack = _stack(np.asarray(image), self.labels.shape)
         self.channels = _names(channels, len(stack))
@@ -51,6 +63,32 @@ class Scene:
         """Compute what families share, so that threads only read it."""
         _ = self._grouped, self.areas, self.boxes, self.thickness, self.depth, self.hulls
         return self
+
+    def part(self, start: int, stop: int) -> Scene:
+        """The scene with the objects `start` to `stop` - 1 only: views of this one, which must be prepared."""
+        first, last = self.offsets[start], self.offsets[stop]
+        points, borders = self.hulls
+        part = copy(self)
+        part.threads, part.numbers = 1, self.numbers[start:stop]
+        shared = (*(each[first:last] for each in self._grouped[:3]), self.offsets[start : stop + 1] - first)
+        hulls = points[borders[start] : borders[stop]], borders[start : stop + 1] - borders[start]
+        part.__dict__.update(_grouped=shared, hulls=hulls, areas=self.areas[start:stop], boxes=self.boxes[start:stop])
+        part.__dict__.update(thickness=self.thickness[first:last], depth=self.depth[first:last])
+        return part
+
+    def spread(self, function: Callable[[int, int], Result], borders: Borders) -> list[Result]:
+        """``function(borders[i], borders[i + 1])`` of all i in order, as many at the same time as there are threads."""
+        steps = [(int(a), int(b)) for a, b in itertools.pairwise(borders)]
+        if self.threads <= 1 or len(steps) <= 1:
+            return [function(*step) for step in steps]
+        with ThreadPoolExecutor(min(self.threads, len(steps))) as pool:
+            return list(pool.map(lambda step: function(*step), steps))
+
+    def blocks(self) -> Borders:
+        """Borders between blocks of objects with about as many pixels each, four a thread but none too small."""
+        count = max(1, min(4 * self.threads, len(self) // _BLOCK)) if self.threads > 1 else 1
+        inner = np.searchsorted(self.offsets, np.linspace(0, self.offsets[-1], count + 1)[1:-1])
+        return np.array([0, *np.unique(inner[(inner > 0) & (inner < len(self))]), len(self)])
 
     def image(self, channel: str) -> NDArray[Any]:
         """Pixels (Y, X) of `channel` as they came. Raises ChannelMissingError."""
@@ -111,7 +149,14 @@ class Scene:
     def thickness(self) -> NDArray[np.int64]:
         """Squared distance of every object pixel to the nearest one that is not of its object, or beyond the image."""
         out = np.empty(len(self.pixels), np.int64)
-        to_outside(*self.places, self.offsets, self.boxes, self.labels.shape, True, out)
+        rows, cols = self.places
+
+        def some(start: int, stop: int) -> None:
+            own = slice(self.offsets[start], self.offsets[stop])
+            offsets = self.offsets[start : stop + 1] - own.start
+            to_outside(rows[own], cols[own], offsets, self.boxes[start:stop], self.labels.shape, True, out[own])
+
+        self.spread(some, self.blocks())
         return out
 
     @cached_property

@@ -8,5 +8,8 @@ A family is a module with four names:
   compartment;
 * ``compute(scene, settings)``: the numbers, float64 (objects, columns), rows by ascending label.
 
+A module may add ``BY_OBJECT = True``: an object's row does not depend on which others are in the scene, so that threads
+may measure blocks of objects (:meth:`~phenostream.features.scene.Scene.part`) at the same time.
+
 An outside package offers one through the entry point group ``phenostream.measures``.
 """

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from phenostream.features.scene import Scene
 
 VERSION = 1
+BY_OBJECT = True
 
 _NAMES = ("MaxFeretDiameter", "MinFeretDiameter")
 

@@ -62,10 +62,26 @@ def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
     for channel in scene.channels:
         grains = _grains(scene.image(channel), scene.scale(channel), small, settings)
         start = np.add.reduceat(scene.values(channel), scene.offsets[:-1]) / scene.areas if len(scene) else np.zeros(0)
-        means = _spectrum(grains, _tree(grains), shares, scene.areas, settings.length)
+        means = _means(scene, grains, shares, settings.length)
         steps = np.diff(np.vstack([start, means]), axis=0)
         blocks.append((-steps * 100 / np.maximum(start, np.finfo(float).eps)).T)
     return np.hstack(blocks)
+
+
+def _means(
+    scene: Scene,
+    grains: NDArray[np.float64],
+    shares: tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]],
+    length: int,
+) -> NDArray[np.float64]:
+    """(length, n): what `_spectrum` says of all removals, as many at the same time as the scene has threads."""
+    tree = _tree(grains)
+    borders = np.linspace(0, length, min(scene.threads, length) + 1).astype(int)
+
+    def some(first: int, last: int) -> NDArray[np.float64]:
+        return _spectrum(grains, tree, shares, scene.areas, first, last)
+
+    return np.vstack(scene.spread(some, borders))
 
 
 def _grains(image: NDArray[Any], scale: float, small: tuple[int, ...], settings: Settings) -> NDArray[np.float64]:
@@ -113,15 +129,17 @@ def _eroded(image: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
     return out
 
 
-def _tree(image: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """The max-tree (straight neighbours) of the pixels above 0.
+def _tree(image: NDArray[np.float64]) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
+    """The max-tree (straight neighbours) of the pixels above 0: the flat index of every node, and its parent's place.
 
-    They are named by rank, from the brightest: the flat index of every rank, the rank of every pixel (-1 for those at
-    0), and the rank of every rank's parent (its own at a root). Ranks keep the passes over the tree in memory order.
+    Nodes stand in depth-first order, each parent (a root is its own) before its children: a branch lies together in
+    memory as it does in the image, so that passes over the tree keep their pace however large the image is.
     """
     lit = np.flatnonzero(image.ravel() > 0)
     order = _brightest_first(lit, image.ravel()[lit])
-    return order, *_parents(order, image.shape)
+    links = np.full((image.size, 2), -1, np.int32 if image.size < np.iinfo(np.int32).max else np.int64)
+    _link(order, image.shape, links)
+    return _depth_first(order, links)
 
 
 def _brightest_first(lit: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -136,53 +154,82 @@ def _brightest_first(lit: NDArray[np.int64], values: NDArray[np.float64]) -> NDA
 
 
 @kernel
-def _parents(order: NDArray[np.int64], shape: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _link(order: NDArray[np.int64], shape: tuple[int, int], links: NDArray[np.integer[Any]]) -> None:
+    """Write every pixel's shortcut towards its root, and its parent: side by side, for one look at memory."""
     height, width = shape
-    ranks = np.full(height * width, -1)
-    parents, roots = np.arange(order.size), np.arange(order.size)
-    for k in range(order.size):
-        p = order[k]
-        ranks[p] = k
+    for p in order:
+        links[p, 0] = links[p, 1] = p
         y, x = p // width, p % width
         for near, there in ((p - width, y > 0), (p + width, y < height - 1), (p - 1, x > 0), (p + 1, x < width - 1)):
-            if there and ranks[near] >= 0:
-                root = ranks[near]
-                while roots[root] != root:
-                    roots[root] = roots[roots[root]]
-                    root = roots[root]
-                parents[root] = roots[root] = k
-    return ranks, parents
+            if there and links[near, 0] >= 0:
+                root = links[near, 0]
+                while links[root, 0] != root:
+                    links[root, 0] = links[links[root, 0], 0]
+                    root = links[root, 0]
+                links[root, 0] = links[root, 1] = p
+
+
+@kernel
+def _depth_first(
+    order: NDArray[np.int64], links: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
+    """Nodes and the places of their parents, from `order` (children first) and `links`, which are used up."""
+    sizes, parents = links[:, 0], links[:, 1]
+    for p in order:
+        sizes[p] = 1
+    for p in order:
+        if parents[p] != p:
+            sizes[parents[p]] += sizes[p]
+    nodes, above = np.empty(order.size, links.dtype), np.empty(order.size, links.dtype)
+    free = 0
+    for k in range(order.size - 1, -1, -1):
+        p = order[k]
+        parent, size = parents[p], sizes[p]
+        # A node that has its place keeps, instead of its size, the next place for a child, and its own as its parent.
+        if parent == p:
+            place, upper = free, free
+            free += size
+        else:
+            place, upper = sizes[parent], parents[parent]
+            sizes[parent] += size
+        nodes[place], above[place] = p, upper
+        sizes[p], parents[p] = place + 1, place
+    return nodes, above
 
 
 @kernel
 def _spectrum(
     image: NDArray[np.float64],
-    tree: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    tree: tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]],
     shares: tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]],
     areas: NDArray[np.int64],
-    length: int,
+    first: int,
+    last: int,
 ) -> NDArray[np.float64]:
-    """(length, n): each object's mean in the image that is left after each removal."""
-    order, ranks, parents = tree
+    """(last - first, n): each object's mean in the image that is left after removals `first` to `last` - 1."""
+    nodes, parents = tree
     cells, weights, borders = shares
-    means = np.zeros((length, areas.size))
-    levels = image.ravel()[order]
+    means = np.zeros((last - first, areas.size))
+    levels = image.ravel()[nodes]
     eroded, before = image.copy(), image.copy()
-    for step in range(length):
+    left = np.zeros(image.size)
+    for step in range(last):
         before, eroded = eroded, before
         _shrink(before, eroded)
-        kept = eroded.ravel()[order]
-        for k in range(order.size):
+        if step < first:
+            continue
+        kept = eroded.ravel()[nodes]
+        for k in range(nodes.size - 1, -1, -1):
             kept[parents[k]] = max(kept[parents[k]], kept[k])
         # From the root down: a component keeps its level where the marker reaches it, else what its parent keeps.
-        for k in range(order.size - 1, -1, -1):
+        for k in range(nodes.size):
             kept[k] = min(levels[k], kept[k])
             kept[k] = max(kept[parents[k]], kept[k])
+            left[nodes[k]] = kept[k]
         for i in range(areas.size):
             for k in range(borders[i], borders[i + 1]):
-                if ranks[cells[k]] >= 0:
-                    means[step, i] += weights[k] * kept[ranks[cells[k]]]
-            means[step, i] /= areas[i]
+                means[step - first, i] += weights[k] * left[cells[k]]
+            means[step - first, i] /= areas[i]
     return means
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from phenostream.features.scene import Scene
 
 VERSION = 1
+BY_OBJECT = True
 
 _UNITS = {
     "Area": "px^2",
