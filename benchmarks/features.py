@@ -116,8 +116,7 @@ def growth():
         busy = time.process_time()
         took = fastest(lambda image=image, labels=labels: measure(image, labels), 2)
         busy = (time.process_time() - busy) / 3
-        threads = os.cpu_count() or 1
-        every = fastest(lambda image=image, labels=labels: measure(image, labels, threads=threads), 2)
+        every = fastest(lambda image=image, labels=labels: measure(image, labels, threads=os.cpu_count() or 1), 2)
         row = {"objects": count, "side": side, "ms": took * 1e3, "processor us an object": busy * 1e6 / count}
         rows.append({**row, "ms on all cores": every * 1e3})
     return rows

@@ -17,7 +17,7 @@ from phenostream.values import Column
 
 def test_the_folder_is_the_registry():
     assert set(PUBLISHED) < set(registry.names())
-    assert {"colocalization", "radial_zernike"} <= set(registry.names())
+    assert {"colocalization", "radial_zernike", "skeleton"} <= set(registry.names())
     with pytest.raises(RecipeError, match="choose among colocalization"):
         registry.family("nothing")
 
