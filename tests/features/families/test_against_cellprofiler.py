@@ -167,3 +167,26 @@ def _our_names(family, name="", channel=""):
     yield f"{name}_{channel}"
     yield f"Texture_{head}_{channel}_{rest}"
     yield f"{head}_{rest.split('_')[0]}_{channel}_{'_'.join(rest.split('_')[1:])}"
+
+
+@pytest.mark.parametrize("field", ["B7_01_1_3_DAPI_001", "D6_01_1_2_DAPI_001"])
+def test_nf1_neighbours_and_shapes(data, field):
+    # The masks kept with these images are 8 and 22 pixels larger than what CellProfiler 4.2.4 measured.
+    folder = data / "fields" / "nf1"
+    mask = tifffile.imread(folder / "Plate_2_masks" / f"{field}_MaskNuclei.tiff")
+    labels, count = ndimage.label(mask > 0, np.ones((3, 3)))
+    row = next(
+        row for row in read(folder / "cellprofiler_measured_cells.csv") if row["Image_FileName_DAPI"] == f"{field}.tif"
+    )
+    assert count == int(row["Image_Count_Nuclei"])
+    table = measure(mask, labels, families=["size_shape", "feret", "zernike", "neighbors"])
+    ours = table.to_pylist()[int(row["Metadata_Nuclei_Number_Object_Number"]) - 1]
+    shared = {name: (ours[name], float(row[name])) for name in table.column_names if name in row}
+    assert len(shared) == 23 + 2 + 30 + 7
+    for name, (value, theirs) in shared.items():
+        if "ObjectNumber" in name or "Touching" in name or "NumberOf" in name or "Euler" in name:
+            assert value == theirs, name
+        else:
+            loose = {"Neighbors": (0, 0.06), "Zernike": (0, 5e-3)}
+            rtol, atol = next((bounds for word, bounds in loose.items() if word in name), (0.018, 0))
+            assert value == pytest.approx(theirs, rel=rtol, abs=atol), name
