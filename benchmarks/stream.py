@@ -1,8 +1,8 @@
 """The stream: bytes moved a frame, seconds an image by stage, and what the engine adds to a plain loop.
 
-    python benchmarks/stream.py bytes            # loopback HTTP and S3, OME-Zarr and CellH5
-    python benchmarks/stream.py stages           # 1344x1024 frames with about 240 nuclei, end to end
-    python benchmarks/stream.py overhead         # the engine beside a plain loop over the same units
+python benchmarks/stream.py bytes            # loopback HTTP and S3, OME-Zarr and CellH5
+python benchmarks/stream.py stages           # 1344x1024 frames with about 240 nuclei, end to end
+python benchmarks/stream.py overhead         # the engine beside a plain loop over the same units
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from phenostream import formats
 from phenostream.profiles import read_profiles
 from phenostream.sources import CapturingStore, MetadataCache, TransportOptions, catalogs, open_store
 from phenostream.stream import Inline, Processes, Recipe, run, steps
-from phenostream.stream.overview import mean_seconds
 from phenostream.stream.ledger import Ledger
+from phenostream.stream.overview import mean_seconds
 from phenostream.synthetic import Archive, Design, RangeServer, write_archive
 
 PUBLISHED_SECONDS = "17.7-18.3"
@@ -108,9 +108,7 @@ def one_layout(archive: Archive, url: str, options: TransportOptions, work: Path
 
 
 def frames(work: Path, wells: int) -> Archive:
-    design = Design(
-        name="LT0001_02", rows=2, columns=wells // 2, shape=(1024, 1344), nuclei=240, channels=("DNA",)
-    )
+    design = Design(name="LT0001_02", rows=2, columns=wells // 2, shape=(1024, 1344), nuclei=240, channels=("DNA",))
     return write_archive(work / "frames", [design])
 
 

@@ -1,7 +1,7 @@
 """One family of errors: each is also the builtin a caller already catches, and says what to do next.
 
-Every error carries a *reason* (the word under which a rejected input is counted), whether it is *transient* (a retry may
-help: the retry policy is in the type), and a *remedy*. Places are added on the way up with :meth:`PhenostreamError.at`.
+Every error carries a *reason* (the word under which a rejected input is counted), whether it is *transient* (a retry
+may help: the retry policy is in the type), and a *remedy*. Places are added on the way up, :meth:`PhenostreamError.at`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,14 @@ import tifffile
 from scipy import ndimage
 
 from phenostream import objects
-from phenostream.errors import HostileError, NotFoundError, OutOfRangeError, RecipeError, WrongDtypeError, WrongShapeError
+from phenostream.errors import (
+    HostileError,
+    NotFoundError,
+    OutOfRangeError,
+    RecipeError,
+    WrongDtypeError,
+    WrongShapeError,
+)
 from phenostream.formats import png, tiff
 from phenostream.objects.segmenters.masks import labels_of
 from phenostream.values import Field, FieldId
