@@ -59,7 +59,7 @@ def test_it_says_what_happened(html):
 
 
 def test_cells_are_those_of_the_ledger(html, run):
-    import sqlite3  # noqa: PLC0415
+    import sqlite3
 
     total = sqlite3.connect(run / "ledger.db").execute("SELECT sum(rows) FROM units").fetchone()[0]
     assert f"{total:,} cells" in words(html)
