@@ -16,7 +16,7 @@ TRANSPORTS = Plugs("phenostream.sources.transports", "phenostream.transports", "
 def outside(monkeypatch):
     module = ModuleType("outside_transport")
     monkeypatch.setitem(sys.modules, "outside_transport", module)
-    announced = EntryPoint("ftp", "outside_transport", "phenostream.transports")
+    announced = EntryPoint("webdav", "outside_transport", "phenostream.transports")
     own = EntryPoint("s3", "outside_transport", "phenostream.transports")
 
     def found(**wanted):
@@ -29,12 +29,12 @@ def outside(monkeypatch):
 
 
 def test_the_folder_is_the_registry():
-    assert TRANSPORTS.names() == ("https", "local", "s3")
+    assert TRANSPORTS.names() == ("aspera", "ftp", "gcs", "https", "local", "s3")
 
 
 def test_plugs_from_outside_are_found_but_replace_nothing(outside):
-    assert TRANSPORTS.names() == ("ftp", "https", "local", "s3")
-    assert TRANSPORTS.load("ftp") is outside
+    assert TRANSPORTS.names() == ("aspera", "ftp", "gcs", "https", "local", "s3", "webdav")
+    assert TRANSPORTS.load("webdav") is outside
     assert TRANSPORTS.load("s3") is not outside
 
 
@@ -49,12 +49,12 @@ def test_a_store_over_a_transport_from_outside(outside):
             yield Arrival(len(data), "1", start, iter([data[start:stop]]))
 
     outside.Transport = Transport
-    assert stores.open_store("ftp://host/folder").read("a", 6) == b"host/folder/a"
+    assert stores.open_store("webdav://host/folder").read("a", 9) == b"host/folder/a"
 
 
 def test_unknown_plugs_are_refused_with_the_known_ones():
-    with pytest.raises(RecipeError, match=r"transport 'ftps'.*https, local, s3"):
-        TRANSPORTS.load("ftps")
+    with pytest.raises(RecipeError, match=r"transport 'gopher'.*https, local, s3"):
+        TRANSPORTS.load("gopher")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,9 @@ def test_unknown_plugs_are_refused_with_the_known_ones():
         ("http://host/a", "https"),
         ("HTTPS://host/a", "https"),
         ("s3://bucket/a", "s3"),
+        ("gs://bucket/a", "gcs"),
+        ("ftps://host/a", "ftp"),
+        ("fasp://user@host/a", "aspera"),
         ("C:odd/name", "local"),
     ],
 )

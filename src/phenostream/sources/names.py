@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -40,6 +41,16 @@ def shown(url: str) -> str:
     """`url` for messages and logs: without user, password and query, which may carry secrets."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is this machine, by its address or as ``localhost``."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def natural(name: str) -> tuple[tuple[int, int, str], ...]:

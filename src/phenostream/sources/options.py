@@ -32,13 +32,29 @@ class TransportOptions(BaseModel):
     hides_missing: bool = Field(
         False, description="The server answers 403 for names that do not exist (a public bucket that forbids listing)."
     )
-    endpoint: str = Field("", description="S3: URL of the service; empty: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS.")
+    endpoint: str = Field(
+        "", description="S3, GCS: URL of the service; empty: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or GOOGLE_BASE_URL."
+    )
     region: str = Field("", description="S3: region; empty: AWS_REGION, AWS_DEFAULT_REGION, us-east-1.")
     anonymous: bool | None = Field(
-        None, description="S3: send unsigned requests; none: exactly where no credentials are at hand."
+        None, description="S3, GCS: send unsigned requests; none: exactly where no credentials are at hand."
     )
     access_key_id: SecretStr | None = Field(None, description="S3: key id; none: AWS_ACCESS_KEY_ID.")
     secret_access_key: SecretStr | None = Field(None, description="S3: secret; none: AWS_SECRET_ACCESS_KEY.")
     session_token: SecretStr | None = Field(None, description="S3: token of a session; none: AWS_SESSION_TOKEN.")
     path_style: bool = Field(True, description="S3: bucket in the path of the URL, not in the host name.")
-    allow_http: bool = Field(False, description="S3: a plain-HTTP endpoint that is not this machine.")
+    allow_http: bool = Field(
+        False, description="S3, GCS: a plain-HTTP endpoint elsewhere; FTP: a password over an unprotected line."
+    )
+    service_account: str = Field(
+        "", description="GCS: file of a service account; empty: GOOGLE_APPLICATION_CREDENTIALS and its companions."
+    )
+    user: str = Field("", description="FTP, Aspera: name of the user; empty: the one in the URL, else anonymous (FTP).")
+    password: SecretStr | None = Field(None, description="FTP, Aspera: password, or passphrase of the key.")
+    key_file: str = Field("", description="Aspera: file of the private key; empty: the password alone.")
+    ascp: str = Field("", description="Aspera: the program, name or path; empty: ASPERA_SCP, else ascp on the PATH.")
+    target_rate: str = Field(
+        "500m", pattern=r"^\d+(\.\d+)?[kmgKMG]?$", description="Aspera: bits per second aimed at by each transfer."
+    )
+    scratch: str = Field("", description="Aspera: folder for whole files while they are read; empty: the system's.")
+    largest_scratch: int = Field(4 << 30, ge=1, description="Bytes: what whole files may take there.")

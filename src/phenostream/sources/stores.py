@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Blob", "LocalStore", "RemoteStore", "Traffic", "open_store", "scheme_of"]
 
 _PLUGS = Plugs("phenostream.sources.transports", "phenostream.transports", "transport")
-_ALIASES = {"": "local", "file": "local", "http": "https"}
+_ALIASES = {"": "local", "file": "local", "http": "https", "ftps": "ftp", "gs": "gcs", "fasp": "aspera"}
 _SIZES = 65_536
 
 
@@ -75,7 +75,7 @@ class Traffic:
 
 
 def scheme_of(base: str) -> str:
-    """Name of the transport that serves `base`: its URL scheme, but ``local`` for paths and ``https`` for ``http``."""
+    """Name of the transport that serves `base`: its URL scheme, ``local`` for paths, or what an alias stands for."""
     head = base.partition("://")[0] if "://" in base else ("file" if base.startswith("file:") else "")
     return _ALIASES.get(head.lower(), head.lower())
 
@@ -83,10 +83,11 @@ def scheme_of(base: str) -> str:
 def open_store(
     base: str, *, options: TransportOptions | None = None, sleep: Callable[[float], None] = time.sleep
 ) -> LocalStore | RemoteStore:
-    """The store of all below `base`: a folder, or a ``file``, ``http``, ``https``, ``s3`` URL (or a plug-in's scheme).
+    """The store of all below `base`: a folder, or a URL of a scheme that a transport serves.
 
-    Nothing is asked of the network yet. `sleep` waits between tries; it may raise to end the read, which is how a run
-    that is being stopped gets its threads back. Raises RecipeError for a scheme that no transport serves.
+    Those are ``file``, ``http``, ``https``, ``s3``, ``gs``, ``ftp``, ``ftps``, ``aspera`` and those of plug-ins.
+    Nothing is asked of the network yet. `sleep` waits between tries; it may raise to end the read, which is how a
+    run that is being stopped gets its threads back. Raises RecipeError for a scheme that no transport serves.
     """
     options = options or TransportOptions()
     if scheme_of(base) == "local":

@@ -1,8 +1,9 @@
-"""Servers that misbehave on purpose, and an S3 service, all on the loopback interface."""
+"""Servers that misbehave on purpose, S3, Google Cloud Storage, FTP, all on the loopback interface; and an ascp."""
 
 from __future__ import annotations
 
 import logging
+import os
 import random
 import socket
 import struct
@@ -10,19 +11,22 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
+from urllib.parse import unquote, urlsplit
 
 from phenostream.errors import MissingExtraError
 from phenostream.synthetic.serve import Answer, RangeServer
+from phenostream.testing._ascp import StandInAscp
+from phenostream.testing._gcs import Guard, listing
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator, Mapping, Sequence
     from http.server import BaseHTTPRequestHandler
 
-__all__ = ["Fault", "Faults", "FaultyServer", "RangeServer", "S3Server"]
+__all__ = ["Fault", "Faults", "FaultyServer", "FtpServer", "GcsServer", "RangeServer", "S3Server", "StandInAscp"]
 
 Kind = Literal["reset", "stall", "flip", "busy", "broken", "wrong-length", "etag", "ignore-range", "wrong-range"]
 
@@ -251,3 +255,129 @@ def _emptied(client: Any, bucket: str) -> None:
         for one in page.get("Contents", ()):
             client.delete_object(Bucket=bucket, Key=one["Key"])
     client.delete_bucket(Bucket=bucket)
+
+
+class GcsServer(FaultyServer):
+    """What Google Cloud Storage answers to readers (its XML API); each folder below `folder` is a bucket.
+
+    It knows objects, ranges, ETags and listings page by page. With `private`, every request must bear a token signed by
+    the service account that `account` writes.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        faults: Faults | Sequence[Fault | None] = (),
+        *,
+        private: bool = False,
+        page: int = 1000,
+    ) -> None:
+        """Serve the folders below `folder` as buckets; a listing tells `page` names at a time."""
+        super().__init__(folder, faults)
+        self._guard = Guard() if private else None
+        self._page = page
+
+    def account(self, path: str | os.PathLike[str]) -> str:
+        """Write a service account that may read to `path`, and return that path."""
+        if self._guard is None:
+            raise RuntimeError("a public server has no accounts: make it private")
+        Path(path).write_text(self._guard.account())
+        return os.fspath(path)
+
+    def answer(self, method: str, key: str, headers: Mapping[str, str]) -> Answer:
+        """See `FaultyServer.answer`; this service always says when an object was changed."""
+        answer = super().answer(method, key, headers)
+        if (path := self.folder / key).is_file():
+            answer.headers["Last-Modified"] = formatdate(path.stat().st_mtime, usegmt=True)
+        return answer
+
+    def serve(self, handler: BaseHTTPRequestHandler) -> None:
+        """See `RangeServer.serve`; a listing is told here, as its query says."""
+        asked = urlsplit(handler.path)
+        if self._guard is not None and not self._guard.lets_in(handler.headers.get("Authorization", "")):
+            _reply(handler, HTTPStatus.UNAUTHORIZED, b"")
+        elif "list-type=2" not in asked.query:
+            super().serve(handler)
+        elif not (bucket := self.folder / unquote(asked.path).strip("/")).is_dir():
+            _reply(handler, HTTPStatus.NOT_FOUND, b"")
+        else:
+            _reply(handler, HTTPStatus.OK, listing(bucket, asked.query, self._page))
+
+
+def _reply(handler: BaseHTTPRequestHandler, status: int, body: bytes) -> None:
+    handler.send_response(status)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    if handler.command == "GET":
+        handler.wfile.write(body)
+
+
+class FtpServer:
+    """An FTP server on 127.0.0.1 (pyftpdlib): ``with FtpServer(folder) as server: open_store(server.url)``.
+
+    Of the faults it knows ``reset`` (426 after `after` bytes), ``stall``, ``busy`` (421) and ``broken`` (425).
+
+    Attributes:
+        faults: what goes wrong with the next files asked for.
+        commands: every command so far, passwords starred.
+        bytes: bytes of files and listings sent so far.
+        connections: logins opened so far.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        faults: Faults | Sequence[Fault | None] = (),
+        *,
+        user: str = "",
+        password: str = "",
+        certificate: str | os.PathLike[str] | None = None,
+        without: Sequence[str] = (),
+    ) -> None:
+        """Serve `folder` to `user` (empty: to everyone).
+
+        With a `certificate` (PEM, key included) it speaks TLS only. It does not know the commands in `without`.
+        MissingExtraError on entering where pyftpdlib, or pyOpenSSL for TLS, is not installed.
+        """
+        self.faults = faults if isinstance(faults, Faults) else Faults(tuple(faults))
+        self.user, self.password, self.certificate, self.without = user, password, certificate, frozenset(without)
+        self.commands: list[str] = []
+        self.bytes = self.connections = 0
+        self._folder = os.path.realpath(folder)
+        self._server: Any = None
+        self._stopping = threading.Event()
+
+    @property
+    def address(self) -> str:
+        """Host and port. RuntimeError before the start."""
+        if self._server is None:
+            raise RuntimeError("the server is not running: use it in a with statement")
+        host, port = self._server.address[:2]
+        return f"{host}:{port}"
+
+    @property
+    def url(self) -> str:
+        """Base URL, without a slash at the end. RuntimeError before the start."""
+        return f"{'ftps' if self.certificate else 'ftp'}://{self.address}"
+
+    def __enter__(self) -> Self:
+        try:
+            from phenostream.testing import _ftp  # noqa: PLC0415
+
+            self._server = _ftp.made(self, self._folder)
+        except (ImportError, AttributeError) as error:
+            raise MissingExtraError("pyftpdlib is not installed", remedy='pip install "pyftpdlib[ssl]"') from error
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self._server = None
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._server.ioloop.loop(timeout=0.02, blocking=False)
+        self._server.close_all()
+        self._server.ioloop.close()
