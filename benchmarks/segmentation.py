@@ -118,10 +118,10 @@ def scored(method: Method, examples: Sequence[Example]) -> Score:
 
 def pairs_of(example: Example) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Features of neighbouring fragments on the way to the truth, and whether they belong to one nucleus."""
-    scaled = classical.normalise(example.image)
-    if scaled is None:
+    found = classical.fragments_of(example.image, None)
+    if found is None:
         return np.zeros((0, len(FEATURES))), np.zeros(0, np.bool_)
-    cut, size, factor = classical.fragments_of(scaled, None)[:3]
+    cut, size, factor = found[:3]
     owner = _majority(repeat(cut.fragments, factor, example.truth.shape), example.truth)
     rows, same = [], []
 

@@ -67,23 +67,27 @@ def label_nuclei(image: NDArray[Any], diameter: float | None = None, *, rule: Ru
     Returns:
         (Y, X) int32: 0 is background; numbers are consecutive, in no particular order.
     """
-    scaled = normalise(image)
-    if scaled is None:
+    found = fragments_of(image, diameter)
+    if found is None:
         return np.zeros(image.shape, np.int32)
-    cut, size, factor, over = fragments_of(scaled, diameter)
+    cut, size, factor, over = found
     whole = join(cut.fragments, cut.bright, cut.smooth, cut.depth, size / factor, rule=rule)
     return finish(repeat(_grown(whole), factor, image.shape), over, size)
 
 
-def fragments_of(scaled: Image, diameter: float | None) -> tuple[Cut, float, int, Image]:
-    """Steps 1 to 3 on a normalised image: fragments, diameter, pixels a block, smooth intensity over the background."""
-    fine, noise = calm(scaled)
+def fragments_of(image: NDArray[Any], diameter: float | None) -> tuple[Cut, float, int, Image] | None:
+    """Steps 1 to 3: fragments, diameter, pixels a block, smooth intensity over the background; None for no objects."""
+    scaled = normalise(image)
+    calmed = None if scaled is None else calm(scaled)
+    if calmed is None:
+        return None
+    fine, noise = calmed
     size = diameter or estimate_diameter(fine)
     factor = max(1, int(size / _COARSE))
     coarse = shrink(fine, factor)
     under = background(ndimage.gaussian_filter(coarse, 1), _BACKGROUND * size / factor)
     cut = cut_up(np.maximum(coarse - under, 0), size / factor, noise)
-    return cut, size, factor, fine - stretch(under, factor, scaled.shape)
+    return cut, size, factor, fine - stretch(under, factor, image.shape)
 
 
 def cut_up(bright: Image, size: float, noise: float) -> Cut:

@@ -12,7 +12,7 @@ from phenostream.values import Objects
 if TYPE_CHECKING:
     from phenostream.values import Field
 
-VERSION = "3"
+VERSION = "4"
 
 
 class Settings(SegmenterSettings):
