@@ -163,7 +163,7 @@ class Injector:
 
 def campaign(work: Path, *, thorough: bool = False, steps: Mapping[str, Any] | None = None) -> Damage:
     """The whole list: every rename, fsync, fdatasync and mkdir, samples of the rest; everything where `thorough`."""
-    some, few, rare = (1, 1, 1) if thorough else (4, 6, 12)
+    some, few, rare = (1, 1, 1) if thorough else (6, 8, 12)
     with Nursery() as nursery:
         injector = Injector(nursery, work, **(steps or {}))
         plan: list[Injection] = []
