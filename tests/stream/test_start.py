@@ -173,3 +173,11 @@ def test_the_sample_is_of_the_whole_plate_whatever_is_selected(plate: Make, reci
     few = run(recipe(root, correct=correct, select={"wells": ["A4"]}), tmp_path / "few", executor=Inline())
     assert few.done == 1
     assert set(_parts(few.folder)) < set(_parts(every.folder))
+
+
+def test_a_secret_in_a_url_stays_out_of_the_run_folder(recipe: Make) -> None:
+    from phenostream.stream import Recipe
+    from phenostream.stream.provenance import provenance
+
+    asked = recipe(Path("unused"), source={"catalog": "folder", "base": "s3://key:hush@bucket/x?token=hush"})
+    assert "hush" not in json.dumps(provenance(Recipe.load(asked)))

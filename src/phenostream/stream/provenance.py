@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from phenostream import __version__
 from phenostream.sources import catalogs
+from phenostream.sources.names import shown
 from phenostream.stream.plan import step_versions
 
 if TYPE_CHECKING:
@@ -24,13 +25,17 @@ _LIBRARIES = (
 
 def provenance(recipe: Recipe) -> dict[str, Any]:
     """What run.json holds."""
+    resolved = recipe.model_dump(mode="json")
+    if "://" in str(resolved["source"].get("base")):  # a URL may carry a password or a token
+        resolved["source"]["base"] = shown(resolved["source"]["base"])
+    base = catalogs.base(recipe.source)
     return {
         "phenostream": __version__,
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": resolved,
         "recipe_hash": recipe.digest(),
         "seed": recipe.seed,
         "steps": step_versions(recipe),
-        "source": catalogs.base(recipe.source),
+        "source": shown(base) if "://" in base else base,
         "inputs": dict(_tables(recipe)),
         "python": platform.python_version(),
         "platform": platform.platform(),

@@ -170,7 +170,7 @@ def test_the_whole_96_well_plate(data, tmp_path):
         f"{row}{column}" for row in "ABCDEFGH" for column in range(1, 13)
     ]
     assert [channel.name for channel in found.units[0].channels] == ["DNA", "GFP"]
-    assert [channel.name for channel in found.units[95].channels] == ["GFP"]
+    assert [channel.name for channel in found.units[95].channels] == ["DNA"]
     assert found.units[13].annotation["SBS_Doses"] == "0"
     assert found.unmatched == found.left_out == ()
 
