@@ -37,6 +37,7 @@ _NEARBY = 0.35  # share of the brightness nearby that foreground has at least
 _BLUR, _APART = 0.07, 0.12  # in diameters: smoothing of brightness, least distance of fragment centres
 _HOLE = 0.25  # largest hole, in squared diameters
 _EDGE = 0.45  # share of a nucleus's upper quartile at which it ends
+_CLEAR = 1.0  # noise of single pixels by which the mean of an object exceeds the background
 _LEAST = 0.08  # least area as a share of a disc of the typical diameter
 
 
@@ -70,24 +71,27 @@ def label_nuclei(image: NDArray[Any], diameter: float | None = None, *, rule: Ru
     found = fragments_of(image, diameter)
     if found is None:
         return np.zeros(image.shape, np.int32)
-    cut, size, factor, over = found
+    cut, size, factor, over, noise = found
     whole = join(cut.fragments, cut.bright, cut.smooth, cut.depth, size / factor, rule=rule)
-    return finish(repeat(_grown(whole), factor, image.shape), over, size)
+    return clear(finish(repeat(_grown(whole), factor, image.shape), over, size), over, noise)
 
 
-def fragments_of(image: NDArray[Any], diameter: float | None) -> tuple[Cut, float, int, Image] | None:
-    """Steps 1 to 3: fragments, diameter, pixels a block, smooth intensity over the background; None for no objects."""
+def fragments_of(image: NDArray[Any], diameter: float | None) -> tuple[Cut, float, int, Image, float] | None:
+    """Steps 1 to 3, None for no objects.
+
+    Gives fragments, diameter, pixels a block, smooth intensity over the background, and the noise of single pixels.
+    """
     scaled = normalise(image)
     calmed = None if scaled is None else calm(scaled)
     if calmed is None:
         return None
-    fine, noise = calmed
+    fine, noise, raw = calmed
     size = diameter or estimate_diameter(fine)
     factor = max(1, int(size / _COARSE))
     coarse = shrink(fine, factor)
     under = background(ndimage.gaussian_filter(coarse, 1), _BACKGROUND * size / factor)
     cut = cut_up(np.maximum(coarse - under, 0), size / factor, noise)
-    return cut, size, factor, fine - stretch(under, factor, image.shape)
+    return cut, size, factor, fine - stretch(under, factor, image.shape), raw
 
 
 def cut_up(bright: Image, size: float, noise: float) -> Cut:
@@ -119,6 +123,20 @@ def finish(seeds: Labels, bright: Image, size: float) -> Labels:
     kept[place[keep]] = owner[keep]
     pieces = label(kept.reshape(seeds.shape), connectivity=1)  # type: ignore[no-untyped-call]
     return _filled(_largest(pieces, kept, max(_LEAST * np.pi / 4 * size * size, 12)), _HOLE * size * size)
+
+
+def clear(labels: Labels, bright: Image, noise: float) -> Labels:
+    """Drop what is not clearly brighter than the background: smoothing also brings out uneven light and clouds of noise.
+
+    An object stays where its mean exceeds the background's median by `_CLEAR` of the noise of single pixels.
+    """
+    numbers = np.arange(1, int(labels.max(initial=0)) + 1)
+    if numbers.size == 0 or noise <= 0:
+        return labels
+    outside = bright[::2, ::2][labels[::2, ::2] == 0]
+    level = float(np.median(outside)) if outside.size else 0.0
+    keep = np.asarray(ndimage.mean(bright, labels, numbers)) - level >= _CLEAR * noise
+    return np.where(np.r_[False, keep], np.r_[0, np.cumsum(keep)], 0).astype(np.int32)[labels]
 
 
 def _upper_quartiles(owner: Labels, value: Image) -> Image:

@@ -35,8 +35,8 @@ def normalise(image: NDArray[Any]) -> Image | None:
     return ((image.astype(np.float64) - low) / (high - low)).astype(np.float32)
 
 
-def calm(scaled: Image) -> tuple[Image, float] | None:
-    """`scaled` without its trend, smoothed until something stands out of the noise, and the noise that is left.
+def calm(scaled: Image) -> tuple[Image, float, float] | None:
+    """`scaled` without its trend, smoothed until something stands out of the noise; the noise that is left, and that was.
 
     None where nothing ever does. A Gaussian of deviation s leaves 0.28 / s of white noise.
     """
@@ -47,7 +47,7 @@ def calm(scaled: Image) -> tuple[Image, float] | None:
         fine = ndimage.gaussian_filter(clean, width)
         noise = raw * min(1.0, 0.28 * length / width)
         if _stands_out(np.maximum(fine - background(fine, _wide(fine)), 0), noise):
-            return fine, noise
+            return fine, noise, raw
     return None
 
 
@@ -55,7 +55,7 @@ def _stands_out(bright: Image, noise: float) -> bool:
     """Whether Otsu's threshold is over the noise, or is in it only because the objects are few pixels."""
     floor = noise_floor(bright, noise)
     lit = int(np.count_nonzero(bright > 3 * floor))
-    return root_otsu(bright) > floor or _SMALL <= lit < 0.01 * bright.size
+    return root_otsu(bright) > floor or _SMALL <= lit < 0.03 * bright.size
 
 
 def without_specks(image: Image) -> Image:
