@@ -7,7 +7,6 @@ Plates, tables, ledger and part files are as a real run has them; the work itsel
 small file, computing gives a ready part at once), so that what is left is the engine. Every figure comes from a process
 of its own. All but the last 1,000 units are written into ledger and folder as done; the engine does the rest.
 """
-# ruff: noqa: PLC0415  (each process imports what it measures, and the clock runs meanwhile)
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def finish(seeds: Labels, bright: Image, size: float) -> Labels:
 
 
 def clear(labels: Labels, bright: Image, noise: float) -> Labels:
-    """Drop what is not clearly brighter than the background: smoothing also brings out uneven light and clouds of noise.
+    """Drop what is hardly brighter than the background: smoothing also brings out uneven light and clouds of noise.
 
     An object stays where its mean exceeds the background's median by `_CLEAR` of the noise of single pixels.
     """

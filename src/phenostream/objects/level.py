@@ -36,7 +36,7 @@ def normalise(image: NDArray[Any]) -> Image | None:
 
 
 def calm(scaled: Image) -> tuple[Image, float, float] | None:
-    """`scaled` without its trend, smoothed until something stands out of the noise; the noise that is left, and that was.
+    """`scaled` without its trend, smoothed until something stands out of the noise; the noise left, and that of before.
 
     None where nothing ever does. A Gaussian of deviation s leaves 0.28 / s of white noise.
     """

@@ -26,7 +26,7 @@ class TestExamWithDiameter(SegmenterExam):
     settings: ClassVar = {"model": "classical", "diameter": 21.5}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scenes())
 def test_scenes_are_counted(scene: Scene):
     labels = segment(scene.image)

@@ -12,7 +12,7 @@ from phenostream.values import Objects
 if TYPE_CHECKING:
     from phenostream.values import Field
 
-VERSION = "4"
+VERSION = "5"
 
 
 class Settings(SegmenterSettings):
