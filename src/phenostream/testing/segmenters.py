@@ -74,7 +74,7 @@ def scenes() -> st.SearchStrategy[Scene]:
         count=st.integers(0, 15),
         diameter=st.floats(10, 32),
         base=st.floats(2, 60),
-        height=st.floats(60, 150),
+        height=st.floats(40, 150),
     )
 
 
