@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from phenostream.stream.overview import mean_seconds
 from phenostream.stream.packed import identity_in, unpack
 from phenostream.stream.plan import Plan, Unit, make_plan
 from phenostream.stream.recipe import Recipe
-from phenostream.stream.start import default_folder, store_of
+from phenostream.stream.start import default_folder, store_of, workers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -70,7 +69,7 @@ def estimate(
     to_do = sorted(set(waiting).difference(unresolved))
     each, basis = _bytes_each(plan.units, to_do, store)
     transfers = len(to_do) + _extra_samples(plan, to_do)
-    workers = resolved.stream.workers or os.cpu_count() or 1
+    workers = workers_of(resolved)
     seconds_each = known_seconds or each * _SECONDS_A_MEGAPIXEL / 1e6
     return Estimate(
         units=len(plan.units),

@@ -130,7 +130,7 @@ def _run(
         conductor = Conductor(
             plan, recipe, store,
             folder=folder, ledger=ledger, journal=journal, budget=budget, recorder=recorder, stop=stop,
-            executor=executor or Processes(_workers(recipe)),
+            executor=executor or Processes(workers_of(recipe)),
         )  # fmt: skip
         interrupted = conductor.conduct(waiting)
         if conductor.refetched:
@@ -140,7 +140,7 @@ def _run(
     return _account(plan, folder, ledger, journal, seconds=seconds, peak=budget.peak, interrupted=interrupted)
 
 
-def _workers(recipe: Recipe) -> int:
+def workers_of(recipe: Recipe) -> int:
     """How many processes there may be: as asked for, or one a core as far as the memory lasts."""
     asked, most = recipe.stream.workers, int(recipe.stream.memory) // steps.WORKER_BYTES
     if most < max(asked, 1):
