@@ -37,7 +37,7 @@ _NEARBY = 0.35  # share of the brightness nearby that foreground has at least
 _BLUR, _APART = 0.07, 0.12  # in diameters: smoothing of brightness, least distance of fragment centres
 _HOLE = 0.25  # largest hole, in squared diameters
 _EDGE = 0.45  # share of a nucleus's upper quartile at which it ends
-_CLEAR = 1.0  # noise of single pixels by which the mean of an object exceeds the background
+_CLEAR = 0.8  # noise of single pixels by which the mean of an object exceeds the background
 _LEAST = 0.08  # least area as a share of a disc of the typical diameter
 
 

@@ -12,7 +12,7 @@ from phenostream.values import Objects
 if TYPE_CHECKING:
     from phenostream.values import Field
 
-VERSION = "5"
+VERSION = "6"
 
 
 class Settings(SegmenterSettings):
