@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
@@ -194,17 +195,20 @@ def test_processes_of_one_machine_share_one_budget(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "m").iterdir()] == ["lock"]
 
 
-def _claim_and_die(place: Path) -> None:
-    budget = MachineBudget(100, place)
-    budget.lease(90)
-    (budget.spool / "left").write_bytes(b"x")
-    os.kill(os.getpid(), signal.SIGKILL)
+_CLAIM_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from phenostream.stream.afar import MachineBudget
+budget = MachineBudget(100, Path(sys.argv[1]))
+budget.lease(90)
+(budget.spool / "left").write_bytes(b"x")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 
 def test_what_a_dead_process_held_is_free_once_its_scratch_is_gone(tmp_path: Path) -> None:
-    process = multiprocessing.get_context("spawn").Process(target=_claim_and_die, args=(tmp_path / "m",))
-    process.start()
-    process.join(60)
+    died = subprocess.run([sys.executable, "-c", _CLAIM_AND_DIE, str(tmp_path / "m")], check=False, timeout=60)
+    assert died.returncode == -signal.SIGKILL
     assert list((tmp_path / "m").rglob("left"))
     budget = MachineBudget(100, tmp_path / "m")
     assert budget.lease(100)

@@ -56,12 +56,20 @@ class ScratchWatch(_Watch):
         self._folder = folder
 
     def look(self) -> int:
-        """See `peak`."""
-        total = 0
+        """See `peak`; 0 where files came or went meanwhile.
+
+        A walk is not a moment: it may see a file just before it goes, and then another that took its place. Only what
+        two walks in a row see alike was there together.
+        """
+        seen = self._sizes()
+        return sum(seen.values()) if seen == self._sizes() else 0
+
+    def _sizes(self) -> dict[Path, int]:
+        sizes = {}
         for path in self._scratch():
             with suppress(FileNotFoundError):
-                total += path.lstat().st_blocks * _BLOCK
-        return total
+                sizes[path] = path.lstat().st_blocks * _BLOCK
+        return sizes
 
     def _scratch(self) -> Iterator[Path]:
         for root, folders, names in os.walk(self._folder / "spool"):
