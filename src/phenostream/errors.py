@@ -6,7 +6,7 @@ may help: the retry policy is in the type), and a *remedy*. Places are added on 
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar, Self, cast
 
 
 class PhenostreamError(Exception):
@@ -38,6 +38,13 @@ class PhenostreamError(Exception):
     def place(self) -> str:
         """Where it happened, innermost first, as one line."""
         return "; ".join(note.removeprefix("at ") for note in getattr(self, "__notes__", ()))
+
+    def alone(self) -> Self:
+        """The same error without its cause and traceback, to be sent to another process.
+
+        Dask teaches `pickle` to carry both along, and not every library's errors come back from it.
+        """
+        return cast("Self", _revive(type(self), self.message, self.remedy, list(getattr(self, "__notes__", ()))))
 
     def __str__(self) -> str:
         return f"{self.message} ({self.remedy})" if self.remedy else self.message

@@ -203,7 +203,7 @@ def _told(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except PhenostreamError as error:
-        return error
+        return error.alone()
 
 
 def _same(payload: bytes) -> bytes:
