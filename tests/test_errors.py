@@ -5,26 +5,19 @@ from __future__ import annotations
 import copyreg
 import pickle
 
+import imagecodecs
 import pytest
 from tblib import pickling_support
 
 from phenostream.errors import DamagedError
 
 
-class UnrevivableError(Exception):
-    """An error whose constructor wants more than `pickle` gives it, as compiled libraries' often do."""
-
-    def __init__(self, function, code):
-        super().__init__(f"{function} returned {code}")
-
-
 def damaged():
     try:
-        try:
-            raise UnrevivableError("inflate", -3)
-        except UnrevivableError as error:
-            raise DamagedError("a chunk does not inflate", remedy="fetch it again").at(plate="P1") from error
-    except DamagedError as error:
+        imagecodecs.deflate_decode(b"no deflate", out=16)
+    except imagecodecs.DeflateError as cause:
+        error = DamagedError("a chunk does not inflate", remedy="fetch it again").at(plate="P1")
+        error.__cause__ = cause
         return error
 
 
