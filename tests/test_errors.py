@@ -23,6 +23,7 @@ def damaged():
 
 @pytest.fixture
 def _as_dask_pickles():
+    damaged()  # so that the class of its cause is there to be registered
     before = dict(copyreg.dispatch_table)
     pickling_support.install()
     yield
