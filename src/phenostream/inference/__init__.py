@@ -1,0 +1,27 @@
+"""Model packages: found, verified, and run on images of any size by ONNX Runtime.
+
+No pickle is ever read, and nothing of a package is loaded before its hashes and its graph have been looked through.
+"""
+
+from phenostream.inference.description import Description
+from phenostream.inference.limits import Limits
+from phenostream.inference.model import Model, load
+from phenostream.inference.package import Package, open_package
+from phenostream.inference.shelves import find, names, places, user_folder
+from phenostream.inference.writing import Image, Output, write_package
+
+__all__ = [
+    "Description",
+    "Image",
+    "Limits",
+    "Model",
+    "Output",
+    "Package",
+    "find",
+    "load",
+    "names",
+    "open_package",
+    "places",
+    "user_folder",
+    "write_package",
+]
