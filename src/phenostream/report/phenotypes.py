@@ -1,7 +1,7 @@
 """Results of a phenotype classifier as the report shows them: one JSON file, ``phenotypes.json``.
 
 Whatever trains a classifier writes this file; ``phenostream report RUN --phenotypes phenotypes.json`` draws it.
-Plain JSON, no NaN, UTF-8. Everything but ``format``, ``version``, ``classes`` and one model with a split may be missing::
+Plain JSON, no NaN, UTF-8. Only ``format``, ``version``, ``classes`` and one model with one split are needed::
 
     {"format": "phenostream.phenotypes", "version": 1,
      "title": "MitoCheck, 15 phenotypes",
