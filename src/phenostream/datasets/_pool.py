@@ -1,0 +1,63 @@
+"""Calls on other processes, a few ahead of their results."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+
+
+class Executor(Protocol):
+    """Runs pure functions of picklable arguments; those of `phenostream.stream` are some."""
+
+    workers: int
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Start one call."""
+        ...
+
+
+def ahead(
+    function: Callable[[Argument], Result],
+    arguments: Iterable[Argument],
+    *,
+    workers: int = 1,
+    executor: Executor | None = None,
+) -> Iterator[Result]:
+    """Results of `function` for each of `arguments` as they are ready, at most two calls a worker under way.
+
+    The first error ends it: calls that have begun are waited for, others are not begun, and it goes up.
+    """
+    if executor is not None:
+        yield from _ahead(executor.submit, function, arguments, 2 * executor.workers)
+    elif workers <= 1:
+        for one in arguments:
+            yield function(one)
+    else:
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            yield from _ahead(pool.submit, function, arguments, 2 * workers)
+
+
+def _ahead(
+    submit: Callable[..., Future[Any]], function: Callable[[Argument], Result], arguments: Iterable[Argument], most: int
+) -> Iterator[Result]:
+    left = deque(arguments)
+    running: set[Future[Any]] = set()
+    try:
+        while left or running:
+            while left and len(running) < most:
+                running.add(submit(function, left.popleft()))
+            ready, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in ready:
+                yield future.result()
+    finally:
+        for future in running:
+            future.cancel()
+        wait(running)
