@@ -234,6 +234,12 @@ class LedgerError(PhenostreamError, RuntimeError):
     reason = "ledger"
 
 
+class DivergedError(PhenostreamError, ArithmeticError):
+    """Training has left the numbers: a loss or gradient is NaN or infinite; the message names the step."""
+
+    reason = "diverged"
+
+
 class StepError(PhenostreamError, RuntimeError):
     """A step failed in a way that nobody foresaw; the message carries the original error."""
 

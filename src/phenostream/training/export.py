@@ -1,0 +1,114 @@
+"""From a network to ONNX bytes, proven equal before they are handed out."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from phenostream.errors import MissingExtraError, StepError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from torch import Tensor, nn
+
+_TOLERANCE = 1e-4
+OPSET = 18
+
+
+def to_onnx(
+    network: nn.Module,
+    example_inputs: Sequence[Tensor],
+    *,
+    inputs: Sequence[str] = ("image",),
+    outputs: Sequence[str] = ("output",),
+    dynamic: Mapping[str, Mapping[int, str]] | None = None,
+) -> bytes:
+    """`network` in evaluation mode as one ONNX file without external data, compared with ONNX Runtime.
+
+    Args:
+        network: takes the inputs in order; returns a tensor or a tuple of tensors.
+        example_inputs: one tensor an input; they settle the types and every axis that is not `dynamic`.
+        inputs: their names.
+        outputs: names of what it returns.
+        dynamic: axes that may take any length, by input: ``{"image": {0: "n", 2: "y", 3: "x"}}``. The graph is run with
+            these lengths doubled, too.
+
+    Raises:
+        StepError: ONNX Runtime answers otherwise than the network, by more than 1e-4 of the largest number.
+        MissingExtraError: the packages of the extra ``train`` are not there.
+    """
+    dynamic = dynamic or {}
+    network = network.cpu().eval()
+    # An axis of length one would be taken for a constant.
+    examples = [
+        _repeated(one, dynamic.get(name, {}), least=2) for one, name in zip(example_inputs, inputs, strict=True)
+    ]
+    shapes = tuple(dict(dynamic.get(name, {})) or None for name in inputs)
+    onnx = _export(network, examples, list(inputs), list(outputs), shapes if dynamic else None)
+    _compare(onnx, network, examples, inputs)
+    if dynamic:
+        _compare(
+            onnx,
+            network,
+            [_doubled(one, dynamic.get(name, {})) for one, name in zip(examples, inputs, strict=True)],
+            inputs,
+        )
+    return onnx
+
+
+def _export(network: nn.Module, examples: list[Tensor], inputs: list[str], outputs: list[str], shapes: object) -> bytes:
+    with tempfile.TemporaryDirectory() as folder, _quietly():
+        path = Path(folder) / "model.onnx"
+        try:
+            torch.onnx.export(
+                network, tuple(examples), path, input_names=inputs, output_names=outputs, dynamic_shapes=shapes,  # type: ignore[arg-type]
+                opset_version=OPSET, dynamo=True, external_data=False, verbose=False,
+            )  # fmt: skip
+        except ModuleNotFoundError as error:
+            raise MissingExtraError.of(error.name or "onnxscript", "train") from error
+        return path.read_bytes()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """The exporter warns about itself: about packages that it could use and interfaces that it will drop."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _repeated(tensor: Tensor, axes: Mapping[int, str], *, least: int) -> Tensor:
+    return tensor.repeat(*(least if axis in axes and length < least else 1 for axis, length in enumerate(tensor.shape)))
+
+
+def _doubled(tensor: Tensor, axes: Mapping[int, str]) -> Tensor:
+    return tensor.repeat(*(2 if axis in axes else 1 for axis in range(tensor.ndim)))
+
+
+def _compare(onnx: bytes, network: nn.Module, examples: Sequence[Tensor], inputs: Sequence[str]) -> None:
+    import onnxruntime  # noqa: PLC0415
+
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    told = session.run(None, {name: one.numpy() for name, one in zip(inputs, examples, strict=True)})
+    with torch.no_grad():
+        answer = network(*examples)
+    wanted = [answer] if isinstance(answer, torch.Tensor) else list(answer)
+    for mine, theirs in zip(wanted, told, strict=True):
+        scale = max(float(mine.abs().max()), 1.0)
+        worst = float(np.abs(mine.numpy() - theirs).max()) / scale
+        if not worst <= _TOLERANCE:
+            raise StepError(f"the exported graph differs from the network by {worst:.1e} of the largest number")
