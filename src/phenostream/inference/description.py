@@ -147,11 +147,15 @@ class Weights(_Part):
 
 
 class Own(_Part):
-    """What phenostream adds: its name, settings of the task it was made for, and how it may be tiled."""
+    """What phenostream adds: its name, settings of the task it was made for, and how it may be tiled.
+
+    `minimum` is the shortest length that the network takes; the specification's own must leave room for halos.
+    """
 
     name: str | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
     tileable: bool = False
+    minimum: tuple[Annotated[int, Field(gt=0)], ...] = ()
     training: File | None = None
     metrics: File | None = None
     weights: File | None = None

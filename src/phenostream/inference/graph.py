@@ -178,7 +178,8 @@ class _Walk:
         return domain, version
 
     def _value(self, data: memoryview) -> Value:
-        name, dtype, shape = "", "", ()
+        name, dtype = "", ""
+        shape: tuple[int | None, ...] = ()
         for number, content in self.messages(data):
             if number == 1:
                 name = _text(content)
@@ -187,7 +188,8 @@ class _Walk:
         return Value(name, dtype, shape)
 
     def _type(self, data: memoryview) -> tuple[str, tuple[int | None, ...]]:
-        dtype, shape = "", ()
+        dtype = ""
+        shape: tuple[int | None, ...] = ()
         for number, content in self.messages(data):
             if number != 1:
                 raise _damaged("an input or output is no tensor")

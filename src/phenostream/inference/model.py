@@ -17,15 +17,15 @@ from phenostream.errors import (
     WrongShapeError,
 )
 from phenostream.inference import sessions
-from phenostream.inference.description import Axis, Size
+from phenostream.inference.frame import Frame, up
+from phenostream.inference.memory import Cost, cost_of
 from phenostream.inference.package import Package
 from phenostream.inference.shelves import find
-from phenostream.inference.tiling import Tile, cut, padded_window, shape_within, tiles
+from phenostream.inference.tiling import Tile, balanced, cut, padded_window, shape_within, tiles
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from fractions import Fraction
 
     from numpy.typing import NDArray
 
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 __all__ = ["Model", "load"]
 
 _OVERLAP = 16
-_PROBE = 64
-_LARGEST_WINDOW = 2**22
-_SPARE = 1.25
 
 
 def load(package: Package | str | os.PathLike[str], *, device: Device = "auto", threads: int | None = None) -> Model:
@@ -58,9 +55,8 @@ class Model:
 
     Attributes:
         package: that it came from.
+        frame: lengths it takes, how far it looks, where its outputs fall.
         device: ``cpu`` or ``cuda``.
-        halo: pixels of the input that an output pixel looks at, an axis each; None where the image cannot be cut.
-        stride: of which lengths are multiples, an axis each.
     """
 
     def __init__(self, package: Package, *, device: Device = "auto", threads: int | None = None) -> None:
@@ -69,14 +65,10 @@ class Model:
             raise RecipeError(f"{threads} threads cannot compute", remedy="give 1 or more, or None")
         self._asked: tuple[Device, int | None] = (device, threads)
         self.package = package
+        self.frame = Frame.of(package.description)
         self._onnx = package.read(package.description.weights.onnx.source)
         self._session = sessions.open_session(self._onnx, device=device, threads=threads)
         self.device = sessions.device_of(self._session)
-        self._space = package.description.input.space
-        self._ratios = package.description.ratios
-        self.stride = tuple(_stride(axis) for axis in self._space)
-        self.halo = self._halo() if package.description.own.tileable or not self._space else None
-        self._check_grid()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self.package, *self._asked)
@@ -97,52 +89,63 @@ class Model:
 
         Args:
             image: (C, Y, X) or (C, Z, Y, X), integers or floats; an array, or anything with `shape`, `dtype` and slices
-                (memory map, HDF5, Zarr) of which only windows are read.
+                (memory map, HDF5, Zarr), of which one window at a time is read.
             tile: lengths of a window, halo included; by default the largest that `memory_mb` allows.
             memory_mb: cap on what predicting needs on top of `image`, the loaded model and the result, in megabytes.
             overlap: pixels over which neighbouring tiles are blended.
-            out: by output name, arrays of the result's shape to write into (a memory map or HDF5 dataset, where even the
-                result does not fit into memory).
+            out: by output name, arrays of the result's shape to write into (a memory map or HDF5 dataset, where even
+                the result does not fit into memory).
 
         Returns:
             By output name: (C, [Z,] Y, X), or (C,) for outputs without space; those of `out` where given.
 
-        Raises WrongShapeError, WrongDtypeError, EmptyError and NotFiniteError for images that do not fit, OverBudgetError
-        where the cap is too small.
+        Raises WrongShapeError, WrongDtypeError, EmptyError and NotFiniteError for images that do not fit,
+        OverBudgetError where the cap is too small.
         """
         self._check_image(image)
-        lengths = self._padded(image.shape[1:])
-        windows = self._windows(lengths, tile, memory_mb, overlap)
-        if windows == lengths:
-            return self._whole(image, lengths, out)
-        return self._in_tiles(image, lengths, windows, overlap, out)
+        if overlap < 0:
+            raise RecipeError(f"an overlap of {overlap} pixels cannot be", remedy="give 0 or more")
+        targets = self._targets(image.shape[1:], out or {})
+        lengths = self.frame.padded(image.shape[1:])
+        window = self._affordable(lengths, memory_mb, overlap) if tile is None else self.frame.window(lengths, tile)
+        if window == lengths:
+            found = self._run(padded_window(image, [(0, length) for length in lengths])[None])
+            return {name: self._kept(name, found, 0, image, targets) for name in self.package.outputs}
+        return self._in_tiles(image, self._tiles(lengths, window, overlap), targets)
 
     def predict_many(
         self, images: Iterable[Any], *, memory_mb: float = 1024, batch_size: int = 16
     ) -> Iterator[dict[str, NDArray[Any]]]:
-        """As `predict`, image by image in their order; neighbours of one shape go through the graph together."""
+        """As `predict`, image by image in their order; neighbours of one shape go through the graph together.
+
+        Args:
+            images: each as of `predict`; taken one by one, at most `batch_size` are held.
+            memory_mb: cap as of `predict`, for a batch.
+            batch_size: images that go through the graph together, fewer where the cap wants it.
+        """
         waiting: list[Any] = []
         for image in images:
             self._check_image(image)
-            if waiting and (
-                image.shape != waiting[0].shape or len(waiting) >= self._fitting(image, memory_mb, batch_size)
-            ):
+            if waiting and image.shape != waiting[0].shape:
                 yield from self._together(waiting, memory_mb)
                 waiting = []
             waiting.append(image)
+            if len(waiting) >= self._fitting(self.frame.padded(image.shape[1:]), memory_mb, batch_size):
+                yield from self._together(waiting, memory_mb)
+                waiting = []
         if waiting:
             yield from self._together(waiting, memory_mb)
 
     def batch(
         self, images: NDArray[Any], *, output: str | None = None, batch_size: int = 32, memory_mb: float = 1024
     ) -> NDArray[Any]:
-        """One output (the first by default) for images of one shape that the graph takes as they are.
+        """One output for images of one shape that the graph takes as they are: no padding, no tiles.
 
         Args:
             images: (N, C, [Z,] Y, X); N may be 0 where the graph tells the shape of its output.
-            output: name.
+            output: name; the first by default.
             batch_size: images that go through the graph together, fewer where `memory_mb` wants it.
-            memory_mb: cap as of `predict`.
+            memory_mb: cap as of `predict`, for a batch.
 
         Returns:
             (N, ...).
@@ -151,54 +154,65 @@ class Model:
         place = self._place(output)
         if not len(images):
             return self._nothing(place)
-        size = self._fitting(images[0], memory_mb, batch_size)
+        size = self._fitting(images.shape[2:], memory_mb, batch_size)
         parts = [self._run(images[at : at + size])[place] for at in range(0, len(images), size)]
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
 
     @cached_property
-    def cost(self) -> tuple[float, float]:
-        """Bytes that the graph needs for one image: fixed, and a pixel of the input. An upper bound, from two probes."""
-        shapes = [self._probe(_PROBE), self._probe(2 * _PROBE)]
-        sizes = [math.prod(shape) for shape in shapes]
-        zeros = [np.zeros((1, len(self.package.channels), *shape), self._dtype) for shape in shapes]
-        small, large = (
-            (sessions.activation_bytes(self._onnx, one) for one in zeros[: 1 + (sizes[1] > sizes[0])])
-            if (sizes[1] > sizes[0])
-            else (0, sessions.activation_bytes(self._onnx, zeros[0]))
-        )
-        slope = (large - small) / (sizes[1] - sizes[0]) if sizes[1] > sizes[0] else large / max(sizes[0], 1)
-        return max(0.0, large - slope * sizes[-1]) * _SPARE, slope * _SPARE
+    def cost(self) -> Cost:
+        """Upper bound on the memory of one image; probed once."""
+        return cost_of(self._onnx, self.frame, len(self.package.channels), self._dtype)
 
-    # What images must be
+    # Lengths, windows and their memory
 
-    def _check_image(self, image: Any) -> None:
-        want = f"({len(self.package.channels)}, {', '.join(axis.id.upper() for axis in self._space)})"
-        shape = tuple(getattr(image, "shape", ()))
-        if len(shape) != 1 + len(self._space) or shape[0] != len(self.package.channels):
-            raise WrongShapeError(
-                f"{self.package.name} takes images of shape {want}, not {shape}",
-                remedy=f"its channels are {', '.join(self.package.channels)}",
+    def _affordable(self, lengths: tuple[int, ...], memory_mb: float, overlap: int) -> tuple[int, ...]:
+        """The largest window within the cap: the whole image where that fits."""
+        if any(self.frame.fixed):
+            return self.frame.window(lengths, lengths)
+        pixels = self.cost.pixels(memory_mb * 1e6)
+        if math.prod(lengths) <= pixels:
+            return lengths
+        least = self.frame.least(lengths, overlap)
+        window = shape_within(lengths, self.frame.stride, pixels)
+        if any(one < small for one, small in zip(window, least, strict=True)):
+            needed = self.cost.bytes(math.prod(least)) / 1e6
+            whole = "" if self.frame.cuttable else " (it looks at the whole image, which cannot be cut)"
+            raise OverBudgetError(
+                f"{self.package.name} needs {needed:,.0f} MB for a window of {least}, over the cap of"
+                f" {memory_mb:,.0f} MB{whole}",
+                remedy=f"give memory_mb={math.ceil(needed)}, or a smaller image",
             )
-        if 0 in shape:
-            raise EmptyError(f"the image has no pixels: shape {shape}")
-        _check_dtype(image.dtype)
+        return window
 
-    def _check_batch(self, images: Any) -> None:
-        shape = tuple(getattr(images, "shape", ()))
-        if len(shape) != 2 + len(self._space) or shape[1] != len(self.package.channels) or 0 in shape[1:]:
+    def _fitting(self, lengths: Sequence[int], memory_mb: float, most: int) -> int:
+        """Images of these lengths that go through the graph together."""
+        return max(1, min(most, int(memory_mb * 1e6 / self.cost.bytes(math.prod(lengths)))))
+
+    def _tiles(self, lengths: tuple[int, ...], window: tuple[int, ...], overlap: int) -> list[Tile]:
+        frame = self.frame
+        if frame.halo is None or not frame.cuttable:
             raise WrongShapeError(
-                f"{self.package.name} takes batches (N, {len(self.package.channels)}, ...) with {len(self._space)} axes"
-                f" of space, not {shape}",
-                remedy=f"its channels are {', '.join(self.package.channels)}",
+                f"{self.package.name} looks at the whole image and cannot be given tiles",
+                remedy="leave tile out and raise memory_mb, or give a smaller image",
             )
-        for axis, length in zip(self._space, shape[2:], strict=True):
-            if isinstance(axis.size, int) and axis.size != length:
-                raise WrongShapeError(f"{self.package.name} takes {axis.size} pixels along {axis.id}, not {length}")
-        _check_dtype(images.dtype)
+        overlaps = [up(overlap, stride) for stride in frame.stride]
+        even = [
+            one if fixed else balanced(length, one, halo, shared, stride)
+            for length, one, halo, shared, stride, fixed in zip(
+                lengths, window, frame.halo, overlaps, frame.stride, frame.fixed, strict=True
+            )
+        ]
+        return tiles(lengths, even, frame.halo, overlaps)
 
-    @property
-    def _dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.package.graph.inputs[0].dtype)
+    # Prediction
+
+    def _run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
+        """All outputs of a batch, one image at a time where the graph takes no more."""
+        fed = self._fed(images)
+        if self.package.graph.inputs[0].shape[0] == 1 and len(fed) > 1:
+            each = [sessions.run(self._session, fed[at : at + 1]) for at in range(len(fed))]
+            return [np.concatenate(parts) for parts in zip(*each, strict=True)]
+        return sessions.run(self._session, fed)
 
     def _fed(self, images: NDArray[Any]) -> NDArray[Any]:
         """A batch in the graph's own type."""
@@ -208,158 +222,81 @@ class Model:
             raise WrongDtypeError(f"{self.package.name} takes {self._dtype}, not {images.dtype}")
         return np.ascontiguousarray(images, dtype=self._dtype)
 
-    def _run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
-        if self.package.graph.inputs[0].shape[0] == 1 and len(images) > 1:
-            each = [sessions.run(self._session, self._fed(images[at : at + 1])) for at in range(len(images))]
-            return [np.concatenate(parts) for parts in zip(*each, strict=True)]
-        return sessions.run(self._session, self._fed(images))
+    def _kept(
+        self, name: str, found: list[NDArray[Any]], place: int, image: Any, targets: Mapping[str, NDArray[Any]]
+    ) -> NDArray[Any]:
+        """What is left of an output of image `place` of a batch when padding is cropped."""
+        ends = self.frame.output_shape(name, image.shape[1:])
+        kept: NDArray[Any] = found[self._place(name)][place][(slice(None), *(slice(0, end) for end in ends))]
+        if name in targets:
+            targets[name][...] = kept
+        return targets.get(name, kept)
 
-    # Lengths, windows and their memory
-
-    def _halo(self) -> tuple[int, ...]:
-        """The farthest look of all outputs, in pixels of the input, as multiples of the stride."""
-        halos = []
-        for place, stride in enumerate(self.stride):
-            wanted = [
-                math.ceil((tensor.space[place].halo or 0) / self._ratios[tensor.id][place])
-                for tensor in self.package.description.outputs
-                if tensor.space
-            ]
-            halos.append(-(-max(wanted, default=0) // stride) * stride)
-        return tuple(halos)
-
-    def _check_grid(self) -> None:
-        for name, ratios in self._ratios.items():
-            if any((ratio * stride).denominator != 1 for ratio, stride in zip(ratios, self.stride, strict=False)):
-                raise WrongShapeError(f"output {name} of {self.package.name} does not fall on the grid of its stride")
-
-    def _padded(self, shape: Sequence[int]) -> tuple[int, ...]:
-        return tuple(_fitting_length(axis, length) for axis, length in zip(self._space, shape, strict=True))
-
-    def _windows(
-        self, lengths: tuple[int, ...], tile: int | Sequence[int] | None, memory_mb: float, overlap: int
-    ) -> tuple[int, ...]:
-        if overlap < 0:
-            raise RecipeError(f"an overlap of {overlap} pixels cannot be", remedy="give 0 or more")
-        if tile is not None:
-            told = [tile] * len(lengths) if isinstance(tile, int) else list(tile)
-            if len(told) != len(lengths) or min(told) < 1:
-                raise WrongShapeError(f"tile {tile} does not fit {len(lengths)} axes of space")
-            return tuple(
-                axis.size if isinstance(axis.size, int) else min(length, _fitting_length(axis, one))
-                for axis, length, one in zip(self._space, lengths, told, strict=True)
-            )
-        if all(isinstance(axis.size, int) for axis in self._space):
-            return tuple(int(axis.size) for axis in self._space)  # type: ignore[arg-type]
-        return self._affordable(lengths, memory_mb)
-
-    def _affordable(self, lengths: tuple[int, ...], memory_mb: float) -> tuple[int, ...]:
-        fixed, each = self.cost
-        pixels = (memory_mb * 1e6 - fixed) / each
-        if math.prod(lengths) <= min(pixels, _LARGEST_WINDOW) or (self.halo is None and math.prod(lengths) <= pixels):
-            return lengths
-        least = self._least(lengths)
-        windows = shape_within(lengths, self.stride, min(pixels, _LARGEST_WINDOW))
-        if any(window < small for window, small in zip(windows, least, strict=True)):
-            needed = (fixed + each * math.prod(least)) / 1e6
-            raise OverBudgetError(
-                f"{self.package.name} needs {needed:,.0f} MB for one tile, over the cap of {memory_mb:,.0f} MB",
-                remedy=f"give memory_mb={math.ceil(needed)}",
-            )
-        return windows
-
-    def _least(self, lengths: tuple[int, ...]) -> tuple[int, ...]:
-        """The shortest windows that get on: the whole image where it cannot be cut."""
-        if self.halo is None:
-            return lengths
-        return tuple(
-            min(length, 2 * halo + 3 * _up(_OVERLAP, stride))
-            for length, halo, stride in zip(lengths, self.halo, self.stride, strict=True)
-        )
-
-    def _probe(self, length: int) -> tuple[int, ...]:
-        return tuple(
-            _fitting_length(axis, length if place else min(length, 2 * _PROBE))
-            for place, axis in enumerate(self._space)
-        )
-
-    def _fitting(self, image: Any, memory_mb: float, most: int) -> int:
-        fixed, each = self.cost
-        return max(1, min(most, int(memory_mb * 1e6 / (fixed + each * math.prod(image.shape[1:])))))
-
-    # Prediction
-
-    def _whole(self, image: Any, lengths: tuple[int, ...], out: Mapping[str, Any] | None) -> dict[str, NDArray[Any]]:
-        window = padded_window(image, [(0, length) for length in lengths])
-        found = self._run(window[None])
-        told = {
-            name: self._cropped(name, one[0], image.shape[1:])
-            for name, one in zip(self.package.outputs, found, strict=True)
-        }
-        for name, target in (out or {}).items():
-            target[...] = told[name]
-            told[name] = target
-        return told
-
-    def _cropped(self, name: str, found: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
-        ratios = self._ratios[name]
-        return found[
-            (slice(None), *(slice(0, math.ceil(one * ratio)) for one, ratio in zip(shape, ratios, strict=False)))
-        ]
-
-    def _in_tiles(
-        self,
-        image: Any,
-        lengths: tuple[int, ...],
-        windows: tuple[int, ...],
-        overlap: int,
-        out: Mapping[str, Any] | None,
-    ) -> dict[str, NDArray[Any]]:
-        if self.halo is None or not all(self._ratios.values()):
-            raise WrongShapeError(
-                f"{self.package.name} looks at the whole image and cannot be given tiles",
-                remedy="raise memory_mb, or bin the image",
-            )
-        overlaps = [_up(overlap, stride) for stride in self.stride]
-        told: dict[str, Any] = dict(out or {})
-        for tile in tiles(lengths, windows, self.halo, overlaps):
+    def _in_tiles(self, image: Any, cuts: Sequence[Tile], targets: dict[str, Any]) -> dict[str, NDArray[Any]]:
+        for tile in cuts:
             found = self._run(padded_window(image, tile.window)[None])
             for name, one in zip(self.package.outputs, found, strict=True):
-                if name not in told:
-                    told[name] = np.empty(self._shape(name, one.shape[1], image.shape[1:]), _blended(one.dtype))
-                self._lay(told[name], name, one[0], tile, image.shape[1:])
-        return {name: told[name] for name in self.package.outputs}
-
-    def _shape(self, name: str, channels: int, shape: Sequence[int]) -> tuple[int, ...]:
-        return (channels, *(math.ceil(one * ratio) for one, ratio in zip(shape, self._ratios[name], strict=True)))
+                shape = self.frame.output_shape(name, image.shape[1:])
+                if name not in targets:
+                    dtype = one.dtype if one.dtype.kind == "f" else np.float32
+                    targets[name] = np.empty((one.shape[1], *shape), dtype)
+                self._lay(targets[name], name, one[0], tile, shape)
+        return {name: targets[name] for name in self.package.outputs}
 
     def _lay(self, target: Any, name: str, found: NDArray[Any], tile: Tile, shape: Sequence[int]) -> None:
-        """Add a tile to the result; what no earlier tile has written is written, not added to."""
-        whole = self._shape(name, len(found), shape)[1:]
-        axes = list(cut(tile, self._ratios[name], whole))
-        inner, outer = (tuple(axis[side] for axis in axes) for side in (0, 1))
-        weights = reduce(np.multiply.outer, (axis[2] for axis in axes))
-        part = found[(slice(None), *inner)] * weights
-        fresh = tuple(
-            slice(int(span.rise * ratio), None) for span, ratio in zip(tile.spans, self._ratios[name], strict=True)
-        )
-        before = (
-            np.array(target[(slice(None), *outer)]) if any(span.rise for span in tile.spans) else np.zeros_like(part)
-        )
-        before[(slice(None), *fresh)] = 0
-        target[(slice(None), *outer)] = before + part
+        """Add a tile to the result; where no earlier tile has been, what lies there is forgotten."""
+        ratios = self.frame.ratios[name]
+        inner, outer, weights = zip(*cut(tile, ratios, shape), strict=True)
+        part = found[(slice(None), *inner)] * reduce(np.multiply.outer, weights)
+        if any(span.rise for span in tile.spans):
+            before = np.array(target[(slice(None), *outer)])
+            fresh = (slice(int(span.rise * ratio), None) for span, ratio in zip(tile.spans, ratios, strict=True))
+            before[(slice(None), *fresh)] = 0
+            part += before
+        target[(slice(None), *outer)] = part
 
     def _together(self, images: Sequence[Any], memory_mb: float) -> Iterator[dict[str, NDArray[Any]]]:
         if len(images) == 1:
             yield self.predict(images[0], memory_mb=memory_mb)
             return
-        window = [(0, length) for length in self._padded(images[0].shape[1:])]
+        window = [(0, length) for length in self.frame.padded(images[0].shape[1:])]
         found = self._run(np.stack([padded_window(image, window) for image in images]))
         for place, image in enumerate(images):
-            yield {
-                name: self._cropped(name, one[place], image.shape[1:])
-                for name, one in zip(self.package.outputs, found, strict=True)
-            }
+            yield {name: self._kept(name, found, place, image, {}) for name in self.package.outputs}
+
+    # What must fit
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.package.graph.inputs[0].dtype)
+
+    def _check_image(self, image: Any) -> None:
+        shape = tuple(getattr(image, "shape", ()))
+        self._check_shape(shape, shape[:1], shape[1:])
+        _check_dtype(image.dtype)
+
+    def _check_batch(self, images: Any) -> None:
+        shape = tuple(getattr(images, "shape", ()))
+        self._check_shape(shape, shape[1:2], shape[2:])
+        _check_dtype(images.dtype)
+
+    def _check_shape(self, shape: tuple[int, ...], channels: tuple[int, ...], space: tuple[int, ...]) -> None:
+        wanted = self.package.channels
+        if channels != (len(wanted),) or len(space) != len(self.frame.names):
+            raise WrongShapeError(
+                f"{self.package.name} takes images ({', '.join([str(len(wanted)), *self.frame.names])}), not {shape}",
+                remedy=f"its channels are {', '.join(wanted)}",
+            )
+        if 0 in space:
+            raise EmptyError(f"the image has no pixels: shape {shape}")
+
+    def _targets(self, space: Sequence[int], out: Mapping[str, Any]) -> dict[str, Any]:
+        for name, target in out.items():
+            tensor = self.package.description.outputs[self._place(name)]
+            wanted = (len(tensor.channels), *self.frame.output_shape(name, space))
+            if tuple(target.shape) != wanted:
+                raise WrongShapeError(f"out[{name!r}] has the shape {tuple(target.shape)}, not {wanted}")
+        return dict(out)
 
     def _place(self, output: str | None) -> int:
         names = self.package.outputs
@@ -380,24 +317,5 @@ def _again(package: Package, device: Device, threads: int | None) -> Model:
 
 def _check_dtype(dtype: Any) -> None:
     kind = np.dtype(dtype)
-    if kind.kind not in "uif" or kind.itemsize > 8:
+    if kind.kind not in "uif":
         raise WrongDtypeError(f"an image of {kind} cannot be predicted on", remedy="give integers or floats")
-
-
-def _blended(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return dtype if dtype.kind == "f" else np.dtype(np.float32)
-
-
-def _stride(axis: Axis) -> int:
-    return axis.size.step if isinstance(axis.size, Size) else 1
-
-
-def _up(length: int, stride: int) -> int:
-    return -(-length // stride) * stride
-
-
-def _fitting_length(axis: Axis, length: int) -> int:
-    """The shortest length from `length` on that the axis may have."""
-    if isinstance(axis.size, Size):
-        return axis.size.min + _up(max(0, length - axis.size.min), axis.size.step)
-    return max(length, axis.size) if isinstance(axis.size, int) else length

@@ -1,20 +1,15 @@
-"""ONNX Runtime, held at one place: sessions, devices, and how much memory a graph takes a pixel."""
+"""ONNX Runtime, held at one place: sessions, devices, and its errors under names."""
 
 from __future__ import annotations
 
-import json
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from phenostream.errors import DamagedError, RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
-__all__ = ["Device", "activation_bytes", "device_of", "open_session", "run"]
+__all__ = ["Device", "device_of", "open_session", "run"]
 
 Device = Literal["auto", "cpu", "cuda"]
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
@@ -60,22 +55,6 @@ def run(session: Any, images: NDArray[Any]) -> list[NDArray[Any]]:
 def device_of(session: Any) -> str:
     """Where the session computes."""
     return "cuda" if _CUDA in session.get_providers() else "cpu"
-
-
-def activation_bytes(onnx: bytes, images: NDArray[Any]) -> int:
-    """Bytes of all that the optimised graph's nodes give for `images`: never less than is alive at one time.
-
-    ONNX Runtime's profile tells the size of every output; it frees them as it goes, so that this is an upper bound.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        session = open_session(onnx, device="cpu", threads=1, profile=str(Path(folder) / "profile"))
-        run(session, images)
-        events = json.loads(Path(session.end_profiling()).read_bytes())
-    return images.nbytes + sum(_size(event.get("args", {})) for event in events if event.get("cat") == "Node")
-
-
-def _size(told: Mapping[str, Any]) -> int:
-    return int(told.get("output_size") or 0)
 
 
 def _providers(device: Device) -> list[str]:

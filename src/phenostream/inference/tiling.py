@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Span", "Tile", "cut", "padded_window", "shape_within", "spans", "tiles"]
+__all__ = ["Span", "Tile", "balanced", "cut", "padded_window", "shape_within", "spans", "tiles"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,15 @@ def tiles(lengths: Sequence[int], windows: Sequence[int], halos: Sequence[int], 
     """All windows of an image, in raster order."""
     axes = [spans(*one) for one in zip(lengths, windows, halos, overlaps, strict=True)]
     return [Tile(one) for one in itertools.product(*axes)]
+
+
+def balanced(length: int, window: int, halo: int, overlap: int, stride: int) -> int:
+    """The shortest window that covers `length` in as few windows as `window` does: none is spent on what is known."""
+    shared = 2 * halo + overlap
+    if window >= length or window <= shared:
+        return window
+    count = -(-(length - shared) // (window - shared))
+    return -(-(length + (count - 1) * shared) // (count * stride)) * stride
 
 
 def shape_within(lengths: Sequence[int], strides: Sequence[int], pixels: float) -> tuple[int, ...]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import shutil
-import tempfile
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from phenostream.errors import BusyError, RecipeError, WrongShapeError
+from phenostream.errors import RecipeError, WrongShapeError
+from phenostream.inference.folders import free, publish
 from phenostream.inference.graph import Graph, read_graph
-from phenostream.inference.package import RDF, Package, open_package
+from phenostream.inference.package import RDF, Package
 from phenostream.inference.shelves import checked_name
 
 if TYPE_CHECKING:
@@ -125,10 +124,8 @@ def write_package(  # noqa: PLR0913  (a package has that many parts, and each is
     `open_package` refuses: nobody can write what nobody could open.
     """
     target = Path(folder)
-    if target.exists() and not (replace and (target / RDF).is_file()):
-        raise BusyError(f"{target} exists", remedy="choose another folder, or replace=True for a package")
-    if set(test_output) != {output.name for output in outputs}:
-        raise WrongShapeError(f"test outputs are {sorted(test_output)}, outputs {[one.name for one in outputs]}")
+    free(target, replace=replace)
+    _check_tests(image, outputs, test_input, test_output)
     graph = read_graph(onnx)
     files = {
         "model.onnx": onnx,
@@ -153,25 +150,27 @@ def write_package(  # noqa: PLR0913  (a package has that many parts, and each is
         "tags": list(tags),
         "documentation": hashes["README.md"],
         "attachments": [hashes[key] for key in ("weights.safetensors", "training.json", "metrics.json", "LICENSE")],
-        "inputs": [_input(image, hashes["test_input.npy"], graph)],
+        "inputs": [_input(image, outputs, hashes["test_input.npy"], graph)],
         "outputs": [
             _output(one, image, hashes[f"test_output_{one.name}.npy"], value.dtype)
             for one, value in zip(outputs, graph.outputs, strict=False)
         ],
         "weights": {"onnx": {**hashes["model.onnx"], "opset_version": graph.opset}},
         "config": {
+            "bioimageio": {"reproducibility_tolerance": [_tolerance(key, array) for key, array in test_output.items()]},
             "phenostream": {
                 "name": checked_name(name),
                 "settings": json.loads(_json(settings or {})),
                 "tileable": all(one.halo is not None for one in outputs if one.ratio is not None),
+                "minimum": [_least(image, place) for place in range(len(image.axes))],
                 "training": hashes["training.json"],
                 "metrics": hashes["metrics.json"],
                 "weights": hashes["weights.safetensors"],
-            }
+            },
         },
     }
     files[RDF] = yaml.dump(told, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120).encode()
-    return _publish(target, files, name)
+    return publish(target, files, name=name, replace=replace)
 
 
 class _Plain(yaml.SafeDumper):
@@ -182,30 +181,12 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
-def _publish(target: Path, files: Mapping[str, bytes], name: str) -> Package:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-    try:
-        for path, data in files.items():
-            (making / path).write_bytes(data)
-        open_package(making)
-        making.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
-        making.rename(target)
-    except BaseException:
-        shutil.rmtree(making, ignore_errors=True)
-        raise
-    return open_package(target, name=name)
-
-
-def _input(image: Image, test: Mapping[str, str], graph: Graph) -> dict[str, Any]:
+def _input(image: Image, outputs: Sequence[Output], test: Mapping[str, str], graph: Graph) -> dict[str, Any]:
     space = []
     for place, axis in enumerate(image.axes):
         stride = _each(image.stride, place)
         fixed = None if image.size is None else _each(image.size, place)
-        least = stride if image.minimum is None else _each(image.minimum, place)
-        size = fixed or {"min": -(-least // stride) * stride, "step": stride}
+        size = fixed or {"min": max(_least(image, place), _told_least(outputs, place, stride)), "step": stride}
         space.append({"type": "space", "id": axis, "size": size, **_scale(image, place, Fraction(1))})
     return {
         "id": image.name,
@@ -215,11 +196,23 @@ def _input(image: Image, test: Mapping[str, str], graph: Graph) -> dict[str, Any
     }
 
 
+def _least(image: Image, place: int) -> int:
+    stride = _each(image.stride, place)
+    least = stride if image.minimum is None else _each(image.minimum, place)
+    return int(-(-least // stride) * stride)
+
+
+def _told_least(outputs: Sequence[Output], place: int, stride: int) -> int:
+    """The specification wants something left of the shortest length after halos are cropped."""
+    halos = [_each(one.halo, place) for one in outputs if one.halo is not None and one.ratio is not None]
+    return int(-(-(2 * max(halos, default=0) + 1) // stride) * stride) + (stride if halos else 0)
+
+
 def _output(output: Output, image: Image, test: Mapping[str, str], dtype: str) -> dict[str, Any]:
     space = []
     for place, axis in enumerate(image.axes if output.ratio is not None else ""):
         ratio = Fraction(output.ratio or 1)
-        told = {"type": "space", "id": axis, "size": {"tensor_id": image.name, "axis_id": axis}}
+        told: dict[str, Any] = {"type": "space", "id": axis, "size": {"tensor_id": image.name, "axis_id": axis}}
         told |= _scale(image, place, ratio)
         if output.halo is not None and (halo := -(-_each(output.halo, place) * ratio // 1)):
             told["halo"] = int(halo)
@@ -231,6 +224,37 @@ def _output(output: Output, image: Image, test: Mapping[str, str], dtype: str) -
         "test_tensor": dict(test),
         "data": {"type": _dtype(dtype)},
     }
+
+
+def _tolerance(name: str, array: NDArray[Any]) -> dict[str, Any]:
+    """How far other processors may be off: the specification allows up to a hundredth of the largest value."""
+    if array.dtype.kind != "f":
+        return {"output_ids": [name], "relative_tolerance": 0, "absolute_tolerance": 0}
+    return {
+        "output_ids": [name],
+        "relative_tolerance": 1e-3,
+        "absolute_tolerance": float(f"{1e-4 * np.abs(array).max(initial=0):.3g}"),
+    }
+
+
+def _check_tests(
+    image: Image, outputs: Sequence[Output], given: NDArray[Any], gave: Mapping[str, NDArray[Any]]
+) -> None:
+    """The specification measures test tensors against the sizes that are told."""
+    if given.ndim != 2 + len(image.axes) or given.shape[1] != len(image.channels):
+        raise WrongShapeError(
+            f"the test input has the shape {given.shape}", remedy=f"give (N, {len(image.channels)}, *{image.axes})"
+        )
+    for place, length in enumerate(given.shape[2:]):
+        stride = _each(image.stride, place)
+        least = max(_least(image, place), _told_least(outputs, place, stride))
+        if image.size is None and (length < least or (length - least) % stride):
+            raise WrongShapeError(
+                f"the test input is {length} pixels long along {image.axes[place]}",
+                remedy=f"give {least} or more by steps of {stride}: the specification wants more than two halos",
+            )
+    if set(gave) != {output.name for output in outputs}:
+        raise WrongShapeError(f"test outputs are {sorted(gave)}, outputs {[one.name for one in outputs]}")
 
 
 def _scale(image: Image, place: int, ratio: Fraction) -> dict[str, Any]:
