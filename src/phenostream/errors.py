@@ -228,6 +228,15 @@ class BusyError(PhenostreamError, BlockingIOError):
         return PhenostreamError.__str__(self)
 
 
+class ExistsError(PhenostreamError, FileExistsError):
+    """Something is already there under this name, and nobody said that it may be replaced."""
+
+    reason = "exists"
+
+    def __str__(self) -> str:
+        return PhenostreamError.__str__(self)
+
+
 class LedgerError(PhenostreamError, RuntimeError):
     """A run folder that this version or this recipe cannot continue."""
 
