@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from phenostream.features.scene import Scene
-from phenostream.features.settings import MeasureSettings
+from phenostream.features.settings import IN_VOLUMES, PUBLISHED, MeasureSettings
+from phenostream.features.volumes.volume import Volume
 from phenostream.values import Column, with_columns
 
 if TYPE_CHECKING:
@@ -39,11 +40,14 @@ def measure(
     """Measure every object of one field with CellProfiler's features.
 
     Args:
-        image: pixels (Y, X) or (C, Y, X). Unsigned integers are divided by the largest value of their type, as
-            CellProfiler does (uint8 by 255, uint16 by 65535); floats are taken as they are and should lie in 0..1.
-        labels: (Y, X) integers, 0 is background; numbers need not be consecutive and objects may touch.
+        image: pixels (Y, X) or (C, Y, X), or of a volume (Z, Y, X) or (C, Z, Y, X). Unsigned integers are divided by
+            the largest value of their type, as CellProfiler does (uint8 by 255, uint16 by 65535); floats are taken as
+            they are and should lie in 0..1.
+        labels: (Y, X), or (Z, Y, X) for a volume: integers, 0 is background; numbers need not be consecutive and
+            objects may touch.
         channels: one name a channel; ``("DNA",)`` for one channel and ``Ch1``, ``Ch2`` ... for several by default.
-        families: which families to measure; those of `settings` by default.
+        families: which families to measure; those of `settings` by default, and in volumes size and shape, intensity
+            and texture.
         settings: families, their parameters and the compartment; the default gives the 157 published columns.
         compartment: first word of the column names (``Nuclei``); that of `settings` by default.
         threads: how many blocks of objects, or families, are measured at the same time; the result is the same bits
@@ -67,8 +71,18 @@ def measure(
     chosen = settings or MeasureSettings()
     if families is not None:
         chosen = chosen.model_copy(update={"families": tuple(families)})
-    plan = chosen.plan()
-    scene = Scene(image, labels, channels, threads=threads)
+    if np.ndim(labels) == 3:
+        return _measured(_for_volumes(chosen), Volume(image, labels, channels, threads=threads), chosen, compartment)
+    return _measured(chosen.plan(), Scene(image, labels, channels, threads=threads), chosen, compartment)
+
+
+def _for_volumes(chosen: MeasureSettings) -> list[Step]:
+    if chosen.families == PUBLISHED:
+        chosen = chosen.model_copy(update={"families": IN_VOLUMES})
+    return chosen.plan(volumes=True)
+
+
+def _measured(plan: list[Step], scene: Scene, chosen: MeasureSettings, compartment: str | None) -> pa.Table:
     blocks = _run(plan, scene)
     return _table(plan, scene, blocks, compartment or chosen.compartment)
 

@@ -9,7 +9,7 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Protocol
 
 from phenostream.errors import RecipeError
-from phenostream.features import families
+from phenostream.features import families, volumes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,3 +54,19 @@ def family(name: str) -> Family:
         if entry.name == name:
             return entry.load()  # type: ignore[no-any-return]
     raise RecipeError(f"no feature family {name!r}", remedy=f"choose among {', '.join(names())}")
+
+
+@cache
+def in_volumes(name: str) -> Family:
+    """The family called `name` for volumes. Raises RecipeError where it is measured in two dimensions only."""
+    if name in volume_names():
+        return import_module(f"{volumes.__name__}.{name}")
+    family(name)
+    raise RecipeError(
+        f"{name} is measured in two dimensions only", remedy=f"for volumes choose among {', '.join(volume_names())}"
+    )
+
+
+def volume_names() -> tuple[str, ...]:
+    """All families that are measured in three dimensions, sorted."""
+    return tuple(sorted(module.name for module in iter_modules(volumes.__path__) if module.name in names()))

@@ -6,7 +6,7 @@ import itertools
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -46,12 +46,14 @@ class Scene:
         threads: how many may work on it at the same time; results are the same for any number.
     """
 
+    AXES: ClassVar[tuple[str, ...]] = ("Y", "X")
+
     def __init__(
         self, image: NDArray[Any], labels: NDArray[Any], channels: Sequence[str] | None = None, *, threads: int = 1
     ) -> None:
         """Check and keep (Y, X) or (C, Y, X) pixels and (Y, X) labels; see :func:`phenostream.features.measure`."""
         self.threads = threads
-        self.numbers, self.labels = _labels(np.asarray(labels))
+        self.numbers, self.labels = _labels(np.asarray(labels), self.AXES)
         stack = _stack(np.asarray(image), self.labels.shape)
         self.channels = _names(channels, len(stack))
         self.images = tuple(_pixels(plane, name) for plane, name in zip(stack, self.channels, strict=True))
@@ -177,13 +179,13 @@ class Scene:
         return boxes(self.labels, len(self))
 
 
-def _labels(labels: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+def _labels(labels: NDArray[Any], axes: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     if labels.dtype == bool:
         labels = labels.astype(np.int32)
     if labels.dtype.kind not in "iu":
         raise WrongDtypeError(f"labels are {labels.dtype}, not integers", remedy="labels.astype('int32')")
-    if labels.ndim != 2:
-        raise WrongShapeError(f"labels have shape {labels.shape}, not (Y, X)")
+    if labels.ndim != len(axes):
+        raise WrongShapeError(f"labels have shape {labels.shape}, not ({', '.join(axes)})")
     if not labels.size:
         raise EmptyError(f"labels of shape {labels.shape} have no pixels")
     if labels.min() < 0:
@@ -200,16 +202,17 @@ def _consecutive(labels: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[
         numbers = np.flatnonzero(present(labels, largest))[1:].astype(np.int64)
         if len(numbers) == largest:
             return numbers, labels
-        return numbers, renumber(labels, numbers, largest)
+        return numbers, renumber(labels.reshape(len(labels), -1), numbers, largest).reshape(labels.shape)
     found, inverse = np.unique(labels, return_inverse=True)
     background = int(found[0] == 0)
     return found[background:].astype(np.int64), (inverse.reshape(labels.shape) + 1 - background).astype(np.int32)
 
 
 def _stack(image: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    stack = image[None] if image.ndim == 2 else image
-    if stack.ndim != 3:
-        raise WrongShapeError(f"image has shape {image.shape}, not (Y, X) or (C, Y, X)")
+    stack = image[None] if image.ndim == len(shape) else image
+    if stack.ndim != len(shape) + 1:
+        axes = "Y, X" if len(shape) == 2 else "Z, Y, X"
+        raise WrongShapeError(f"image has shape {image.shape}, not ({axes}) or (C, {axes})")
     if stack.shape[1:] != shape:
         raise WrongShapeError(
             f"image is {stack.shape[1:]} and labels are {shape}", remedy="both must be the same field"

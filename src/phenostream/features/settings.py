@@ -23,6 +23,9 @@ PUBLISHED = (
     "texture",
 )
 
+#: Those that are measured in volumes when none is chosen.
+IN_VOLUMES = ("size_shape", "intensity", "texture")
+
 
 class MeasureSettings(BaseModel):
     """Which feature families are measured, and with which parameters."""
@@ -39,17 +42,21 @@ class MeasureSettings(BaseModel):
         description="Settings of a family that differ from its defaults, by family: `{texture: {scales: [3, 5]}}`.",
     )
 
-    def plan(self) -> list[tuple[str, Family, BaseModel]]:
-        """Every chosen family with its resolved settings. Raises RecipeError naming what is unknown or out of range."""
-        from phenostream.features.registry import family  # noqa: PLC0415  (imports the compiler)
+    def plan(self, *, volumes: bool = False) -> list[tuple[str, Family, BaseModel]]:
+        """Every chosen family, or its form for volumes, with its resolved settings.
 
+        Raises RecipeError naming what is unknown or out of range.
+        """
+        from phenostream.features.registry import family, in_volumes  # noqa: PLC0415  (imports the compiler)
+
+        found = in_volumes if volumes else family
         idle = set(self.parameters) - set(self.families)
         if idle:
             raise RecipeError(f"parameters for families that are not chosen: {', '.join(sorted(idle))}")
         if len(set(self.families)) < len(self.families):
             raise RecipeError(f"a family is named twice: {', '.join(self.families)}")
         return [
-            (name, family(name), _resolve(name, family(name), self.parameters.get(name, {}))) for name in self.families
+            (name, found(name), _resolve(name, found(name), self.parameters.get(name, {}))) for name in self.families
         ]
 
     def versions(self) -> dict[str, int]:

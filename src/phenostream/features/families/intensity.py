@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 VERSION = 1
 BY_OBJECT = True
 
-_NAMES = (
+NAMES = (
     "IntegratedIntensity",
     "MeanIntensity",
     "StdIntensity",
@@ -62,7 +62,7 @@ def columns(settings: Settings, channels: Sequence[str]) -> list[Column]:
     """``Intensity_*_<channel>``, and ``Location_*_<channel>`` where asked for."""
     found = []
     for channel in channels:
-        for name in _NAMES:
+        for name in NAMES:
             unit = "px" if name == "MassDisplacement" else "intensity"
             found.append(Column(f"Intensity_{name}_{channel}", family="Intensity", channel=channel, unit=unit))
         for name in _PLACES if settings.location else ():
@@ -75,11 +75,11 @@ def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
     """The features (n, channels * 15 or 19); MassDisplacement is NaN for an object without light."""
     edge = edge_pixels(scene.labels, *scene.places)
     less = 0 if settings.quantiles == "cellprofiler" else 1
-    kept = len(_NAMES) + (len(_PLACES) if settings.location else 0)
+    kept = len(NAMES) + (len(_PLACES) if settings.location else 0)
     blocks = []
     for channel in scene.channels:
         values = scene.single(channel)
-        ordered = _ordered(values, scene.levels(channel), scene.offsets)
+        ordered = ordered_values(values, scene.levels(channel), scene.offsets)
         blocks.append(_measure(values, ordered, edge, *scene.places, scene.offsets, less))
     return np.hstack([block[:, :kept] for block in blocks])
 
@@ -102,7 +102,9 @@ def edge_pixels(labels: NDArray[np.int32], rows: NDArray[np.int32], cols: NDArra
 
 
 @kernel
-def _ordered(values: NDArray[np.float64], levels: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.float64]:
+def ordered_values(
+    values: NDArray[np.float64], levels: NDArray[np.int32], offsets: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """`values` sorted within each object; by counting where they come from whole `levels` in a narrow range."""
     out = np.empty_like(values)
     for i in range(offsets.size - 1):
@@ -140,22 +142,22 @@ def _measure(
     for i in range(n):
         start, stop = offsets[i], offsets[i + 1]
         own = values[start:stop]
-        _moments(own, out[i, 0:5])
+        moments(own, out[i, 0:5])
         rim = own[edge[start:stop]]
         if rim.size > 0:
-            _moments(rim, out[i, 5:10])
+            moments(rim, out[i, 5:10])
         ordered = sorted_values[start:stop]
-        middle = _quantile(ordered, 0.5, less)
-        out[i, 10] = _quantile(ordered, 0.25, less)
+        middle = quantile(ordered, 0.5, less)
+        out[i, 10] = quantile(ordered, 0.25, less)
         out[i, 11] = middle
-        out[i, 12] = _quantile(ordered, 0.75, less)
-        out[i, 13] = _quantile(_deviations(ordered, middle), 0.5, less)
+        out[i, 12] = quantile(ordered, 0.75, less)
+        out[i, 13] = quantile(deviations(ordered, middle), 0.5, less)
         _balance(own, rows[start:stop], cols[start:stop], out[i])
     return out
 
 
 @kernel
-def _moments(values: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+def moments(values: NDArray[np.float64], out: NDArray[np.float64]) -> None:
     """Sum, mean, standard deviation, smallest, largest."""
     total, low, high = 0.0, values[0], values[0]
     for value in values:
@@ -169,7 +171,8 @@ def _moments(values: NDArray[np.float64], out: NDArray[np.float64]) -> None:
 
 
 @kernel
-def _quantile(ordered: NDArray[np.float64], q: float, less: int) -> float:
+def quantile(ordered: NDArray[np.float64], q: float, less: int) -> float:
+    """The `q` quantile of sorted values, linear between the two at its place among ``size - less``."""
     place = (ordered.size - less) * q
     low = min(int(place), ordered.size - 1)
     high = min(low + 1, ordered.size - 1)
@@ -178,7 +181,7 @@ def _quantile(ordered: NDArray[np.float64], q: float, less: int) -> float:
 
 
 @kernel
-def _deviations(ordered: NDArray[np.float64], middle: float) -> NDArray[np.float64]:
+def deviations(ordered: NDArray[np.float64], middle: float) -> NDArray[np.float64]:
     """``abs(ordered - middle)``, sorted: a merge of what lies below and above, both in order already."""
     out = np.empty_like(ordered)
     above = np.searchsorted(ordered, middle)

@@ -66,6 +66,11 @@ def columns(settings: Settings, channels: Sequence[str]) -> list[Column]:
 
     Directions 00 to 03 are right, down-right, down, down-left.
     """
+    return named(settings, channels, len(_STEPS))
+
+
+def named(settings: Settings, channels: Sequence[str], directions: int) -> list[Column]:
+    """The columns for so many directions."""
     return [
         Column(
             f"Texture_{name}_{channel}_{scale}_{direction:02d}_{settings.grey_levels}",
@@ -75,7 +80,7 @@ def columns(settings: Settings, channels: Sequence[str]) -> list[Column]:
         )
         for channel in channels
         for scale in settings.scales
-        for direction in range(len(_STEPS))
+        for direction in range(directions)
         for name in _NAMES
     ]
 
@@ -131,8 +136,8 @@ def _measure(
                 out[i] = np.nan
                 break
             cells, counts = touched[:used], (single, total, apart)
-            _histograms(table, cells, single, total, apart)
-            _features(table, cells, pairs, counts, (lowest, highest), haralick, out[i, d])
+            histograms(table, cells, single, total, apart)
+            describe(table, cells, pairs, counts, (lowest, highest), haralick, out[i, d])
             table[touched[:used]] = 0
             single[:], total[:], apart[:] = 0, 0, 0
     return out
@@ -160,7 +165,7 @@ def _count(
 
 
 @kernel
-def _histograms(
+def histograms(
     table: NDArray[np.int32],
     touched: NDArray[np.int32],
     single: NDArray[np.int64],
@@ -217,7 +222,7 @@ def _spread(counts: NDArray[np.int64], size: int) -> tuple[float, float]:
 
 
 @kernel
-def _features(
+def describe(
     table: NDArray[np.int32],
     touched: NDArray[np.int32],
     pairs: int,
@@ -226,6 +231,7 @@ def _features(
     haralick: bool,  # noqa: FBT001
     out: NDArray[np.float64],
 ) -> None:
+    """The 13 features of one matrix, into `out`."""
     size = 2 * pairs
     lowest, highest = span
     # Levels count from the lowest in use, so that empty ones cost nothing.
