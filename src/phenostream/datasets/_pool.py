@@ -1,11 +1,12 @@
-"""Calls on other processes, a few ahead of their results."""
+"""Calls on threads or on other processes, a few ahead of their results."""
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from phenostream.errors import StepError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +34,8 @@ def ahead(
 ) -> Iterator[Result]:
     """Results of `function` for each of `arguments` as they are ready, at most two calls a worker under way.
 
-    The first error ends it: calls that have begun are waited for, others are not begun, and it goes up.
+    Without an `executor` they run on `workers` threads. The first error ends it: calls that have begun are waited for,
+    others are not begun, and it goes up. Raises StepError where a worker process died.
     """
     if executor is not None:
         yield from _ahead(executor.submit, function, arguments, 2 * executor.workers)
@@ -41,7 +43,7 @@ def ahead(
         for one in arguments:
             yield function(one)
     else:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ThreadPoolExecutor(workers) as pool:
             yield from _ahead(pool.submit, function, arguments, 2 * workers)
 
 
@@ -56,8 +58,17 @@ def _ahead(
                 running.add(submit(function, left.popleft()))
             ready, running = wait(running, return_when=FIRST_COMPLETED)
             for future in ready:
-                yield future.result()
+                yield _result(future)
     finally:
         for future in running:
             future.cancel()
         wait(running)
+
+
+def _result(future: Future[Any]) -> Any:
+    try:
+        return future.result()
+    except BrokenExecutor as error:
+        raise StepError(
+            "a worker process died, perhaps for want of memory", remedy="run it again: what is done is kept"
+        ) from error

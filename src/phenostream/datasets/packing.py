@@ -129,8 +129,8 @@ def pack(
         screen: sites to pack.
         folder: of the pack; absent, empty, or one that this has begun.
         settings: strategy, policies, sizes.
-        workers: processes; 1 is this one.
-        executor: where to compute instead, such as `phenostream.stream.Processes` or `Dask`.
+        workers: threads; decoding and compressing leave the interpreter's lock free.
+        executor: where to compute instead: `phenostream.stream.Processes`, which scales further, or its `Dask`.
         progress: hears (shards done, shards in all).
 
     Raises:
@@ -138,6 +138,7 @@ def pack(
         RecipeError: settings that do not fit the sites, or another pack in the folder; under ``fail``, the first site
             at fault as the error that it is.
         BusyError, DiskFullError: the folder cannot be had or written.
+        StepError: a worker process died.
         PhenostreamError: a fault that may pass; what is done is kept.
     """
     root = Path(folder)

@@ -1,0 +1,153 @@
+"""The metadata tables of Recursion's screens, in each of their dialects, under one set of names.
+
+* Competition (2019): ``train.csv``, ``test.csv`` and ``*_controls.csv``, a row a WELL; ``sirna`` is the class number.
+* RxRx1 as published, RxRx2, RxRx19: ``metadata.csv``, a row a SITE; ``sirna`` is the reagent, ``sirna_id`` the number.
+* RxRx3 and RxRx3-core: a row a WELL; the experiment is ``experiment_name`` and the well ``address``.
+
+Here ``sirna_id`` is always the number, ``sirna`` always the reagent, and ``plate_number`` the plate in its experiment.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phenostream.errors import DamagedError, NotFoundError, RecipeError
+from phenostream.sources.stores import open_store
+from phenostream.sources.wells import normal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from phenostream.values import Store
+
+_COMPETITION = ("train.csv", "test.csv", "train_controls.csv", "test_controls.csv")
+_ALIASES = {
+    "experiment": ("experiment", "experiment_name"),
+    "plate": ("plate",),
+    "well": ("well", "address"),
+    "site": ("site",),
+}
+_NAMES = {"id_code": "well_id"}
+
+Place = tuple[str, int, str, str]
+"""Experiment, plate number, well (``B2``) and site; the site is empty where rows are wells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What the tables of a screen say.
+
+    Attributes:
+        rows: what is said of each place.
+        by_site: whether rows are sites; otherwise they are wells.
+    """
+
+    rows: Mapping[Place, Mapping[str, str]]
+    by_site: bool
+
+    def of(self, place: Place) -> Mapping[str, str]:
+        """What is said of a site; empty where nothing is."""
+        return self.rows.get(place if self.by_site else (*place[:3], ""), {})
+
+
+def read(where: str, store: Store) -> Metadata:
+    """The metadata at `where`: a table or a folder of tables; a local path, a URL, or a key of `store`.
+
+    Raises:
+        NotFoundError: neither a table nor a folder that holds one.
+        DamagedError: not a table of text.
+        RecipeError: a table without experiment, plate or well, or that says two things of one place.
+    """
+    tables = _tables(where, store)
+    by_site = all(_column(rows[0], "site") for _, rows in tables)
+    found: dict[Place, Mapping[str, str]] = {}
+    for name, rows in tables:
+        columns = {key: _column(rows[0], key) for key in _ALIASES}
+        if lost := [key for key in ("experiment", "plate", "well") if not columns[key]]:
+            raise RecipeError(f"{name} has no column {lost[0]!r}", remedy="give a metadata table of an RxRx screen")
+        for row in rows:
+            place = _place(row, columns, name, by_site=by_site)
+            told = _told(row, columns, name)
+            if found.setdefault(place, told) != told:
+                raise RecipeError(f"{name} says two things of {'_'.join(map(str, place)).rstrip('_')}")
+    return Metadata(found, by_site)
+
+
+def _place(row: Mapping[str, str], columns: Mapping[str, str], name: str, *, by_site: bool) -> Place:
+    plate = row[columns["plate"]]
+    if not plate.isdecimal():
+        raise RecipeError(f"{name} has a plate {plate!r}", remedy="plates of these screens are numbers")
+    site = row[columns["site"]] if by_site else ""
+    return row[columns["experiment"]], int(plate), normal(row[columns["well"]]), site.lstrip("0") or site
+
+
+def _told(row: Mapping[str, str], columns: Mapping[str, str], name: str) -> dict[str, str]:
+    """What a row says beside its place, under the names used here."""
+    places = {column for column in columns.values() if column}
+    told = {_NAMES.get(key, key): value for key, value in row.items() if key not in places and value}
+    if "sirna_id" not in told and told.get("sirna", "").partition(".")[0].isdecimal():
+        told["sirna_id"] = told.pop("sirna").partition(".")[0]  # pandas writes 12.0 where others are missing
+    if name in _COMPETITION:
+        told = {"dataset": name.partition(".")[0].removesuffix("_controls"), "well_type": "treatment"} | told
+    told.setdefault("cell_type", row[columns["experiment"]].partition("-")[0])
+    return told
+
+
+def _tables(where: str, store: Store) -> list[tuple[str, list[dict[str, str]]]]:
+    """Each table's name and rows."""
+    if where.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
+        name = where.rpartition("/")[2]
+        return [(name, _rows(_bytes(where, store), name))]
+    found = []
+    for name in _COMPETITION:
+        try:
+            data = _bytes(f"{where.rstrip('/')}/{name}", store)
+        except NotFoundError:
+            continue
+        found.append((name, _rows(data, name)))
+    if found:
+        return found
+    name = "metadata.csv"
+    return [(name, _rows(_bytes(f"{where.rstrip('/')}/{name}", store), name))]
+
+
+def _bytes(where: str, store: Store) -> bytes:
+    if "://" in where:
+        folder, _, name = where.rpartition("/")
+        return open_store(folder).read(name)
+    path = Path(where)
+    if path.is_file():
+        return path.read_bytes()
+    if path.is_absolute():
+        raise NotFoundError(f"there is no table {path}", remedy="correct metadata in the source's settings")
+    return store.read(where)
+
+
+def _rows(data: bytes, name: str) -> list[dict[str, str]]:
+    try:
+        plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        text = io.StringIO(plain.decode("utf-8-sig"), newline="")
+        separator = "\t" if name.removesuffix(".gz").endswith(".tsv") else ","
+        rows = [
+            {str(key): value or "" for key, value in row.items() if key}
+            for row in csv.DictReader(text, delimiter=separator)
+        ]
+    except (UnicodeDecodeError, csv.Error, OSError, EOFError) as error:
+        raise DamagedError(f"{name} is not a table of text: {error}", remedy="fetch it again") from error
+    if not rows:
+        raise DamagedError(f"{name} has no rows", remedy="fetch it again")
+    return rows
+
+
+def _column(row: Mapping[str, str], key: str) -> str:
+    return next((column for column in row if column.strip().lower() in _ALIASES[key]), "")
+
+
+def natural_place(place: Sequence[object]) -> str:
+    """A place for messages: ``HEPG2-08_1_B2``."""
+    return "_".join(str(part) for part in place if part != "")

@@ -1,0 +1,216 @@
+"""Catalog ``rxrx``: Recursion's screens (RxRx1, RxRx2, RxRx19, RxRx3), their images joined with their metadata.
+
+Images lie as ``{experiment}/Plate{plate}/{well}_s{site}_w{channel}.png``, with or without ``train/`` and ``test/``
+above, as in the archive, the competition and the cloud copies; RxRx3 leaves out the ``w``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic import Field as Setting
+
+from phenostream.errors import NotFoundError, RecipeError
+from phenostream.sources.catalogs import _rxrx_tables
+from phenostream.sources.names import natural
+from phenostream.sources.presets import PRESETS
+from phenostream.sources.wells import normal, order
+from phenostream.values import Channel, Field, FieldId, Plane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from phenostream.sources.catalogs._rxrx_tables import Metadata
+    from phenostream.values import Store
+
+_log = logging.getLogger("phenostream.sources")
+_IMAGE = re.compile(
+    r"(?:.*/)?(?:(?P<dataset>train|test)/)?(?P<experiment>[^/]+)/Plate(?P<plate>\d+)/"
+    r"(?P<well>[A-Z]{1,2}\d{1,2})_s(?P<site>\d+)_w?(?P<channel>\d+)\.(?P<suffix>png|tiff?)"
+)
+_SIX = PRESETS["rxrx1"]
+_FIVE = {**{word: name for word, name in _SIX.channels.items() if word < "5"}, "5": "Golgi"}
+_FORMATS = {"png": "png", "tif": "tiff", "tiff": "tiff"}
+
+
+class Settings(BaseModel):
+    """Where the images and the tables are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    catalog: Literal["rxrx"] = "rxrx"
+    base: str = Setting(description="Folder or URL that the images lie below.", min_length=1)
+    metadata: str = Setting(
+        description="metadata.csv, or a folder with it or with train.csv, test.csv and the tables of controls: a path, "
+        "a URL, or a name below base.",
+        min_length=1,
+    )
+    stains: Literal["six", "five"] = Setting("six", description="six as in RxRx1; five without Mito as in RxRx19a.")
+    channels: dict[str, str] = Setting(
+        default_factory=dict, description="Number of each wanted channel and its name, in order; empty: the stains'."
+    )
+    study: str = Setting("", description="Name of the study.")
+    sites: tuple[int, ...] = Setting((1, 2), description="Sites of a well, where the tables tell of wells only.")
+    listing: bool = Setting(
+        True, description="Compare the tables with the files that are there; without, the tables are believed."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What the tables and the files say together.
+
+    Attributes:
+        units: sites that have images, in natural order.
+        absent: sites that the tables tell of and that have none.
+        unmatched: files that are no images of such a screen.
+        left_out: images of channels that are not asked for.
+        unannotated: how many sites the tables do not tell of.
+    """
+
+    units: tuple[Field, ...]
+    absent: tuple[FieldId, ...] = ()
+    unmatched: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    unannotated: int = 0
+
+
+def base(settings: Settings) -> str:
+    """See `phenostream.sources.catalogs`."""
+    return settings.base
+
+
+def units(settings: Settings, store: Store) -> Iterator[Field]:
+    """See `phenostream.sources.catalogs`. Raises as `survey` does."""
+    return iter(survey(settings, store).units)
+
+
+def survey(settings: Settings, store: Store) -> Survey:
+    """The sites of a screen with all that its tables say of them.
+
+    Raises:
+        NotFoundError: no table, or no image.
+        DamagedError, RecipeError: tables that cannot be read, two files for one channel of a site.
+    """
+    told = _rxrx_tables.read(settings.metadata, store)
+    return _listed(settings, told, store.keys()) if settings.listing else _believed(settings, told)
+
+
+Place = tuple[str, int, str, str]
+
+
+def _listed(settings: Settings, told: Metadata, keys: Iterable[str]) -> Survey:
+    wanted = _channels(settings)
+    sites: dict[Place, dict[str, re.Match[str]]] = {}
+    unmatched, left_out = [], []
+    for key in keys:
+        seen = _IMAGE.fullmatch(key)
+        if seen is None:
+            unmatched.append(key)
+        elif seen["channel"].lstrip("0") not in wanted:
+            left_out.append(key)
+        else:
+            _note(sites.setdefault(_place(seen), {}), seen)
+    if not sites:
+        raise NotFoundError(
+            f"there are no images of an RxRx screen below {settings.base}",
+            remedy="they lie as HEPG2-01/Plate1/B02_s1_w1.png",
+        )
+    found = tuple(_field(settings, wanted, place, sites[place], told.of(place)) for place in sorted(sites, key=_order))
+    missing = sorted(_expected(settings, told) - sites.keys(), key=_order)
+    silent = sum(not told.of(place) for place in sites)
+    _report(missing, silent)
+    return Survey(
+        found, tuple(_identity(settings, place) for place in missing), tuple(unmatched), tuple(left_out), silent
+    )  # fmt: skip
+
+
+def _believed(settings: Settings, told: Metadata) -> Survey:
+    """Sites as the tables tell them, each file under the name that it must have."""
+    wanted, found = _channels(settings), []
+    for place in sorted(_expected(settings, told), key=_order):
+        row = told.of(place)
+        experiment, plate, well, site = place
+        # The dataset is a folder in the competition's layout, whose tables alone lack the rows of sites.
+        above = f"{row['dataset']}/" if not told.by_site and "dataset" in row else ""
+        stem = f"{above}{experiment}/Plate{plate}/{_padded(well)}_s{site}_w"
+        names = {word: _IMAGE.fullmatch(f"{stem}{word}.png") for word in wanted}
+        found.append(_field(settings, wanted, place, {word: one for word, one in names.items() if one}, row))
+    return Survey(tuple(found))
+
+
+def _channels(settings: Settings) -> Mapping[str, str]:
+    return settings.channels or (_SIX.channels if settings.stains == "six" else _FIVE)
+
+
+def _note(files: dict[str, re.Match[str]], seen: re.Match[str]) -> None:
+    word = seen["channel"].lstrip("0")
+    if word in files:
+        raise RecipeError(
+            f"two files are channel {word} of one site: {files[word].string} and {seen.string}",
+            remedy="take one copy of the images, by a base further down",
+        )
+    files[word] = seen
+
+
+def _place(seen: re.Match[str]) -> Place:
+    return seen["experiment"], int(seen["plate"]), normal(seen["well"]), str(int(seen["site"]))
+
+
+def _padded(well: str) -> str:
+    row = well.rstrip("0123456789")
+    return f"{row}{int(well[len(row) :]):02d}"
+
+
+def _expected(settings: Settings, told: Metadata) -> set[Place]:
+    if told.by_site:
+        return set(told.rows)
+    return {(*place[:3], str(site)) for place in told.rows for site in settings.sites}
+
+
+def _identity(settings: Settings, place: Place) -> FieldId:
+    experiment, plate, well, site = place
+    return FieldId(settings.study, f"{experiment}_{plate}", well, site)
+
+
+def _field(
+    settings: Settings,
+    wanted: Mapping[str, str],
+    place: Place,
+    files: Mapping[str, re.Match[str]],
+    row: Mapping[str, str],
+) -> Field:
+    words = [word for word in wanted if word in files]
+    first = files[words[0]]
+    well_id = f"{place[0]}_{place[1]}_{_padded(place[2])}"
+    known = {
+        "site_id": f"{well_id}_{place[3]}",
+        "well_id": well_id,
+        "experiment": place[0],
+        "plate_number": str(place[1]),
+    }
+    known |= {"dataset": first["dataset"]} if first["dataset"] else {}
+    return Field(
+        _identity(settings, place),
+        tuple(Channel(wanted[word], _SIX.stains.get(wanted[word], "")) for word in words),
+        tuple(Plane(files[word].string, _FORMATS[files[word]["suffix"]]) for word in words),
+        annotation=MappingProxyType({**known, **row}),
+    )
+
+
+def _order(place: Place) -> tuple[Any, ...]:
+    experiment, plate, well, site = place
+    return natural(experiment), plate, order(well), natural(site)
+
+
+def _report(missing: list[Place], silent: int) -> None:
+    if missing:
+        first = ", ".join(_rxrx_tables.natural_place(place) for place in missing[:3])
+        _log.warning("the tables tell of %d sites that have no images: %s", len(missing), first)
+    if silent:
+        _log.warning("the tables say nothing of %d sites", silent)
