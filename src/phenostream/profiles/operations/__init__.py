@@ -1,0 +1,1 @@
+"""Operations, one module each: ``Settings`` and ``operate(source, settings, fitted) -> Outcome``."""

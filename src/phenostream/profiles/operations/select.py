@@ -1,0 +1,200 @@
+"""Select: leave out features that say nothing, say the same as others, or are mostly missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from phenostream.errors import NotFoundError, RecipeError
+from phenostream.profiles.groups import assign, refuse_unfitted
+from phenostream.profiles.operating import FitSettings, Names, Outcome
+from phenostream.profiles.statistics import correlations, moments
+from phenostream.profiles.tables import Mapped, feature_names, numbers, require
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from phenostream.profiles.groups import Assigned
+    from phenostream.profiles.tables import Source
+
+    Found = dict[str, float]
+
+Rule = Literal["variance", "frequency", "correlation", "missing", "outlier", "noise", "blocklist"]
+
+
+class Settings(FitSettings):
+    """Which rules, in which order, with which cut-offs; the defaults of the cut-offs are pycytominer's."""
+
+    rules: tuple[Rule, ...] = Field(
+        ("missing", "variance", "frequency", "correlation", "outlier"),
+        description="one after the other, each on the features that the ones before it kept",
+    )
+    variance: float = Field(1e-6, ge=0, description="variance: kept above this")
+    frequency: float = Field(0.05, ge=0, le=1, description="frequency: second most common value over the most common")
+    unique: float = Field(0.01, ge=0, le=1, description="frequency: distinct values over rows")
+    correlation: float = Field(0.9, ge=0, le=1, description="correlation: of a pair above this, one goes")
+    signed: bool = Field(True, description="correlation: strong negative correlation does not count (as pycytominer)")
+    missing: float = Field(0.05, ge=0, le=1, description="missing: kept up to this share of missing values")
+    outlier: float = Field(500.0, gt=0, description="outlier: kept where no value lies beyond plus or minus this")
+    noise_by: Names = Field((), description="noise: columns whose groups are replicates of one perturbation")
+    noise: float = Field(0.8, gt=0, description="noise: kept up to this mean standard deviation within replicates")
+    blocklist: Names | Path = Field((), description="blocklist: names, or a text file with one name a line")
+
+
+def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) -> Outcome:
+    """The table without the features that any of the rules leaves out.
+
+    Every rule gives the features that pycytominer's function of that purpose gives (``variance_threshold``,
+    ``frequency_threshold``, ``correlation_threshold``, ``drop_na_columns``, ``drop_outliers``, ``noise_removal``,
+    ``blocklist``). Columns that are not among the chosen features stay.
+
+    Returns:
+        The rows. Fitted: one row a feature left out: ``feature``, ``rule``, ``value`` (what it was judged by; null for
+        the blocklist). Told: ``kept``, ``left_out`` by rule.
+
+    Raises:
+        RecipeError: no feature would be left, or a rule lacks its settings.
+    """
+    names = feature_names(source.schema(), settings.features)
+    if fitted is None:
+        fitted = _judge(source, names, settings)
+    require(fitted.schema, ["feature", "rule"])
+    gone = set(fitted.column("feature").to_pylist())
+    kept = [name for name in names if name not in gone]
+    if not kept:
+        raise RecipeError(f"none of {len(names)} features is left", remedy="loosen the cut-offs, or check the table")
+    rules: list[str] = fitted.column("rule").to_pylist()
+    told = {"kept": len(kept), "left_out": {rule: rules.count(rule) for rule in dict.fromkeys(rules)}}
+    return Outcome(without(source, gone), told, fitted)
+
+
+def without(source: Source, gone: set[str]) -> Source:
+    """`source` less some columns, which are not read either."""
+    schema = source.schema()
+    left = pa.schema([field for field in schema if field.name not in gone])
+    return Mapped(source, left, lambda table, names: table.select(list(names)), lambda names: names)
+
+
+def _judge(source: Source, names: list[str], settings: Settings) -> pa.Table:
+    judged: list[tuple[str, str, float | None]] = []
+    assigned = assign(source, (), settings.controls)
+    refuse_unfitted(assigned, 2, drop=False)
+    left = names
+    for rule in settings.rules:
+        if not left:
+            break
+        found = _RULES[rule](source, left, assigned, settings)
+        judged += [(name, rule, found[name]) for name in left if name in found]
+        left = [name for name in left if name not in found]
+    columns = list(zip(*judged, strict=True)) or [(), (), ()]
+    kinds = (pa.string(), pa.string(), pa.float64())
+    arrays = [pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
+    return pa.table(arrays, names=["feature", "rule", "value"])
+
+
+def _variance(source: Source, names: list[str], assigned: Assigned, settings: Settings) -> Found:
+    if settings.variance == 0:
+        # Rounding gives a constant a tiny variance; its range is zero for sure.
+        least, most = _range(source, names, assigned)
+        return {name: 0.0 for name in names if not most[name] - least[name] > 0}
+    variance = moments(source, names, assigned).variance[0]
+    return {name: float(one) for name, one in zip(names, variance, strict=True) if not one > settings.variance}
+
+
+def _missing(source: Source, names: list[str], assigned: Assigned, settings: Settings) -> Found:
+    rows = int(assigned.fitting[0])
+    shares = (rows - moments(source, names, assigned).count[0]) / rows
+    return {name: float(one) for name, one in zip(names, shares, strict=True) if one > settings.missing}
+
+
+def _outlier(source: Source, names: list[str], assigned: Assigned, settings: Settings) -> Found:
+    least, most = _range(source, names, assigned)
+    largest = {name: max(abs(least[name]), abs(most[name])) for name in names if most[name] >= least[name]}
+    return {name: value for name, value in largest.items() if value > settings.outlier}
+
+
+def _frequency(source: Source, names: list[str], assigned: Assigned, settings: Settings) -> Found:
+    rows = int(assigned.fitting[0])
+    width = max(1, int(settings.memory // (24 * rows)))
+    found = {}
+    for start in range(0, len(names), width):
+        block = names[start : start + width]
+        for name, values in _columns(source, block, assigned).items():
+            _, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+            top = np.sort(counts)[-2:]
+            ratio = float(top[0] / top[1]) if len(top) == 2 else 0.0
+            if ratio < settings.frequency or len(counts) / rows < settings.unique:
+                found[name] = ratio if ratio < settings.frequency else len(counts) / rows
+    return found
+
+
+def _correlation(source: Source, names: list[str], assigned: Assigned, settings: Settings) -> Found:
+    """Of each pair above the cut-off, the one goes that is more correlated with all features together."""
+    told = moments(source, names, assigned)
+    spread = np.sqrt(told.variance[0])
+    scale = np.where(spread > 0, spread, 1.0)
+    centre = np.where(np.isnan(told.mean[0]), 0.0, told.mean[0])
+    matrix_ = correlations(source, names, assigned.codes >= 0, centre, scale)
+    total = np.nansum(np.abs(matrix_), axis=0)
+    place = np.empty(len(names), int)
+    place[np.argsort(total, kind="stable")] = np.arange(len(names))
+    judged = np.tril(matrix_ if settings.signed else np.abs(matrix_), -1)
+    found: Found = {}
+    for row, column in np.argwhere(judged > settings.correlation):
+        loser = row if place[row] > place[column] else column
+        found[names[loser]] = max(found.get(names[loser], 0.0), float(judged[row, column]))
+    return found
+
+
+def _noise(source: Source, names: list[str], assigned: Assigned, settings: Settings) -> Found:
+    if not settings.noise_by:
+        raise RecipeError("the rule noise needs replicates", remedy="set `noise_by: [Metadata_Compound]`")
+    groups = assign(source, settings.noise_by, settings.controls)
+    spread = np.sqrt(moments(source, names, groups).variance)
+    told = np.nanmean(spread, axis=0)
+    return {name: float(one) for name, one in zip(names, told, strict=True) if one > settings.noise}
+
+
+def _blocklist(_source: Source, names: list[str], _assigned: Assigned, settings: Settings) -> dict[str, Any]:
+    listed = settings.blocklist
+    if isinstance(listed, Path):
+        if not listed.is_file():
+            raise NotFoundError(f"no blocklist at {listed}", remedy="give a text file with one name a line")
+        listed = tuple(line.strip() for line in listed.read_text(encoding="utf-8").splitlines())
+    if not listed:
+        raise RecipeError("the rule blocklist has no names", remedy="set `blocklist` to names or a file")
+    return {name: None for name in names if name in set(listed)}
+
+
+_RULES: dict[str, Any] = {
+    "variance": _variance, "frequency": _frequency, "correlation": _correlation, "missing": _missing,
+    "outlier": _outlier, "noise": _noise, "blocklist": _blocklist,
+}  # fmt: skip
+
+
+def _range(source: Source, names: list[str], assigned: Assigned) -> tuple[Found, Found]:
+    least, most, start = dict.fromkeys(names, np.inf), dict.fromkeys(names, -np.inf), 0
+    for table in source.tables(names):
+        taking = assigned.codes[start : start + table.num_rows] >= 0
+        start += table.num_rows
+        for name in names:
+            values = numbers(table.column(name))[taking]
+            values = values[~np.isnan(values)]
+            least[name] = min(least[name], float(values.min(initial=np.inf)))
+            most[name] = max(most[name], float(values.max(initial=-np.inf)))
+    return least, most
+
+
+def _columns(source: Source, names: Sequence[str], assigned: Assigned) -> dict[str, Any]:
+    pieces: dict[str, list[Any]] = {name: [] for name in names}
+    start = 0
+    for table in source.tables(names):
+        taking = assigned.codes[start : start + table.num_rows] >= 0
+        start += table.num_rows
+        for name in names:
+            pieces[name].append(numbers(table.column(name))[taking])
+    return {name: np.concatenate(found) for name, found in pieces.items()}

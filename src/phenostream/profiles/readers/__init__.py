@@ -1,0 +1,1 @@
+"""Foreign tables, one format a module: ``Settings``, ``recognises(path)`` and ``read(path, settings) -> Source``."""
