@@ -4,8 +4,8 @@ A checkpoint is a zip: ``data.pkl`` is a pickle that names tensors, ``data/0``, 
 (https://docs.pytorch.org/docs/stable/notes/serialization.html). A pickle is a program. This one is not run by
 `pickle`: a small machine of our own follows the few instructions that a dictionary of tensors needs, knows the few
 names that PyTorch uses to rebuild one, imports nothing, calls nothing, and refuses a file at the first instruction or
-name beyond them. (``torch.load(weights_only=True)`` has the same idea; it needs PyTorch, has had holes (CVE-2025-32434), and
-allows what later versions add.)
+name beyond them. (``torch.load(weights_only=True)`` has the same idea; it needs PyTorch, has had holes
+(CVE-2025-32434), and allows what later versions add.)
 """
 
 from __future__ import annotations

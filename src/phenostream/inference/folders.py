@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phenostream.errors import BusyError, DiskFullError
+from phenostream.errors import DiskFullError, ExistsError
 from phenostream.inference.package import RDF, Package, open_package
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.
 
 
 def free(target: Path, *, replace: bool) -> None:
-    """Nothing where `target` may be written. Raises BusyError; what is no package is never replaced."""
+    """Nothing where `target` may be written. Raises ExistsError; what is no package is never replaced."""
     if target.exists() and not (replace and (target / RDF).is_file()):
-        raise BusyError(f"{target} exists", remedy="choose another name, or say that the package may be replaced")
+        raise ExistsError(f"{target} exists", remedy="choose another name, or say that the package may be replaced")
 
 
 def publish(target: Path, files: Mapping[str, bytes], *, name: str, replace: bool = False) -> Package:
     """Write `files` beside `target`, open them as a package, and only then give them their name.
 
-    Raises BusyError where `target` exists and may not be replaced, DiskFullError, else as `open_package`.
+    Raises ExistsError where `target` exists and may not be replaced, DiskFullError, else as `open_package`.
     """
     free(target, replace=replace)
     with _disk_named(target):

@@ -47,7 +47,7 @@ def import_package(
         replace: whether a package of that name may go.
         limits: caps.
 
-    Raises BusyError where the name is taken, RecipeError for a name that cannot be one, else as `open_package`.
+    Raises ExistsError where the name is taken, RecipeError for a name that cannot be one, else as `open_package`.
     """
     place = Path(source)
     if place.is_dir():

@@ -120,8 +120,9 @@ def write_package(  # noqa: PLR0913  (a package has that many parts, and each is
         tags: for search.
         replace: whether a package that is there already may go.
 
-    Raises BusyError where `folder` exists and may not be replaced, RecipeError for a name that cannot be one, else what
-    `open_package` refuses: nobody can write what nobody could open.
+    Raises ExistsError where `folder` exists and may not be replaced, RecipeError for a name that cannot be one,
+    WrongShapeError for test tensors that do not fit, else what `open_package` refuses: nobody can write what nobody
+    could open.
     """
     target = Path(folder)
     free(target, replace=replace)

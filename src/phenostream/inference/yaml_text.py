@@ -14,13 +14,22 @@ __all__ = ["read_yaml"]
 _PLAIN = {f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")}
 
 
+_DEPTH = 40
+
+
 class _Loader(yaml.SafeLoader):
     """The safe loader, less aliases (bombs), other tags (objects) and keys given twice (two readers, two meanings)."""
+
+    depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             raise HostileError("the description uses YAML aliases", remedy="write the values out")
+        self.depth += 1
+        if self.depth > _DEPTH:
+            raise DamagedError(f"the description nests more than {_DEPTH} deep")
         node = super().compose_node(parent, index)
+        self.depth -= 1
         if node is not None and node.tag not in _PLAIN:
             raise HostileError(f"the description holds the YAML tag {node.tag}", remedy="use plain values only")
         if isinstance(node, yaml.MappingNode):
