@@ -26,7 +26,7 @@ from phenostream.datasets.parts import Levels, Part
 from phenostream.datasets.screens import Screen
 from phenostream.datasets.settings import PackSettings
 from phenostream.datasets.shards import IMAGES, array_document, group_document, shard_path, write_shard
-from phenostream.datasets.strategies import STRATEGIES, Shelf, identity
+from phenostream.datasets.strategies import Shelf, arrange, identity
 from phenostream.datasets.tables import (
     IDENTITY,
     fault_row,
@@ -146,7 +146,7 @@ def pack(
     with locked(root):
         sweep(root)
         kind = _claim(root, settings, fields)
-        shelves = arrange(fields, settings)
+        shelves = arrange(fields, settings.strategy, settings.seed, by=settings.by, size=settings.sites_per_shelf)
         jobs = _jobs(root, shelves, kind, settings)
         waiting = _waiting(root, jobs)
         done = len(jobs) - len(waiting)
@@ -154,12 +154,6 @@ def pack(
             if progress:
                 progress(count, len(jobs))
         return _finish(root, jobs, kind, settings, refused, len(waiting))
-
-
-def arrange(fields: Sequence[Field], settings: PackSettings) -> list[Shelf]:
-    """The shelves of `settings` for these sites. Raises RecipeError where sites lack what the strategy asks for."""
-    options: dict[str, Any] = {"stable": {"by": settings.by}, "random": {"sites_per_shelf": settings.sites_per_shelf}}
-    return STRATEGIES[settings.strategy](fields, settings.seed, **options.get(settings.strategy, {}))
 
 
 def write(job: Job) -> str:

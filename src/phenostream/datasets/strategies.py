@@ -18,7 +18,7 @@ from phenostream.errors import RecipeError
 from phenostream.sources.names import natural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from phenostream.values import Field
 
@@ -48,6 +48,15 @@ def value(field: Field, column: str) -> str:
     return str(field.annotation.get(column, ""))
 
 
+def arrange(
+    fields: Sequence[Field], strategy: str, seed: int, *, by: Sequence[str] = ("plate",), size: int = 1500
+) -> list[Shelf]:
+    """The shelves of a strategy by its name; `by` is of meaning to ``stable``, `size` to ``random``."""
+    if strategy == "random":
+        return random(fields, seed, sites_per_shelf=size)
+    return by_exp_plate_site(fields, seed) if strategy == "by_exp_plate_site" else stable(fields, seed, by=by)
+
+
 def stable(fields: Iterable[Field], seed: int, *, by: Sequence[str] = ("plate",)) -> list[Shelf]:
     """A shelf for each distinct value of the columns `by` (one in all where there are none), in natural order.
 
@@ -70,20 +79,20 @@ def random(fields: Iterable[Field], seed: int, *, sites_per_shelf: int = 1500) -
 
     The same partition as rxrx1-utils makes of the same table and seed: a NumPy RandomState of `seed` gives a seed below
     2^32 - 1 to each of ``DATASETS`` in turn, whether there or not, and a RandomState of that permutes the rows.
-    Controls, which the original leaves out, lie on shelves of their own, ``random-SEED/train/controls-001``.
+    Controls, which the original leaves out, lie on shelves of their own, ``random-SEED/train_controls/001``.
 
     Raises RecipeError where a site does not say its dataset, experiment and plate.
     """
     shelves = []
     for dataset, rows in _datasets(fields):
         treated, controls = _parted(rows)
-        for prefix, members, rng in (
+        for suffix, members, rng in (
             ("", treated, _generators(seed)[dataset]),
-            ("controls-", controls, _generator_of(f"random-{seed}/{dataset}/controls")),
+            ("_controls", controls, _generator_of(f"random-{seed}/{dataset}_controls")),
         ):
             shuffled = _shuffled(members, rng)
             for number, start in enumerate(range(0, len(shuffled), sites_per_shelf), 1):
-                name = f"random-{seed}/{dataset}/{prefix}{number:03d}"
+                name = f"random-{seed}/{dataset}{suffix}/{number:03d}"
                 shelves.append(Shelf(name, tuple(shuffled[start : start + sites_per_shelf])))
     return shelves
 
@@ -92,7 +101,7 @@ def by_exp_plate_site(fields: Iterable[Field], seed: int) -> list[Shelf]:
     """Shelves ``by_exp_plate_site-SEED/HEPG2-01_p1_s1`` ...: treatments shuffled inside.
 
     As `random`, with a dataset's generator used up shelf by shelf, in the order of experiment, plate and site. Controls
-    lie on shelves ``..._s1_controls``.
+    lie on shelves ``by_exp_plate_site-SEED_controls/HEPG2-01_p1_s1``.
     """
     shelves = []
     for dataset, rows in _datasets(fields):
@@ -102,7 +111,7 @@ def by_exp_plate_site(fields: Iterable[Field], seed: int) -> list[Shelf]:
             name = f"by_exp_plate_site-{seed}/{_safe(experiment)}_p{plate}_s{site}"
             shelves.append(Shelf(name, tuple(_shuffled(members, rng))))
         for (experiment, plate, site), members in _by_place(controls):
-            name = f"by_exp_plate_site-{seed}/{_safe(experiment)}_p{plate}_s{site}_controls"
+            name = f"by_exp_plate_site-{seed}_controls/{_safe(experiment)}_p{plate}_s{site}"
             shelves.append(Shelf(name, tuple(_shuffled(members, _generator_of(name)))))
     return shelves
 
@@ -121,6 +130,11 @@ def place(field: Field) -> tuple[str, int, str, int]:
             remedy="this strategy is that of RxRx1; use stable with any columns",
         )
     return experiment, int(number), padded(field.id.well), int(field.id.site)
+
+
+def is_treated(field: Field) -> bool:
+    """Whether a site is of a treatment, or does not say; controls say so in ``well_type``."""
+    return field.annotation.get("well_type", "treatment") == "treatment"
 
 
 def padded(well: str) -> str:
@@ -146,7 +160,7 @@ def _parted(rows: Iterable[Field]) -> tuple[list[Field], list[Field]]:
     """Treatments and controls; a site that does not say what it is counts as treated."""
     parts: tuple[list[Field], list[Field]] = ([], [])
     for row in rows:
-        parts[row.annotation.get("well_type", "treatment") != "treatment"].append(row)
+        parts[not is_treated(row)].append(row)
     return parts
 
 
@@ -196,10 +210,3 @@ def _name(words: Sequence[str]) -> str:
 
 def _safe(text: str) -> str:
     return _UNSAFE.sub("_", text).lstrip(".")
-
-
-STRATEGIES: Mapping[str, Callable[..., list[Shelf]]] = {
-    "stable": stable,
-    "random": random,
-    "by_exp_plate_site": by_exp_plate_site,
-}

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 import pyarrow as pa
 
 from phenostream.datasets.statistics import PERCENTILES
-from phenostream.values import Column, with_columns
+from phenostream.values import Column, Field, FieldId, with_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from phenostream.datasets.audit import Finding
     from phenostream.datasets.statistics import SiteStatistics
-    from phenostream.values import Field
 
 IDENTITY: Final = ("study", "plate", "well", "site", "time", "z")
 STORAGE: Final = ("array", "slot", "shard", "offset", "length", "crc32c")
@@ -44,6 +43,16 @@ def statistics_row(found: SiteStatistics) -> dict[str, Any]:
     values = (found.mean, found.std, found.least, found.most, *found.percentiles, found.saturated)
     told: dict[str, Any] = {name: one.tolist() for name, one in zip(_LISTS, values, strict=True)}
     return told | {"blank": bool(found.flat.all())}
+
+
+def fields_of(table: pa.Table) -> list[Field]:
+    """The sites of an index as fields without pixels, in its order: what strategies arrange."""
+    extra = [name for name in table.column_names if name not in IDENTITY]
+    fields = []
+    for row in table.select([*IDENTITY, *extra]).to_pylist():
+        told = {name: str(row[name]) for name in extra if row[name] is not None and not isinstance(row[name], list)}
+        fields.append(Field(FieldId(**{name: row[name] for name in IDENTITY}), annotation=told))
+    return fields
 
 
 def fault_row(found: Finding) -> dict[str, Any]:
