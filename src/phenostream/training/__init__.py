@@ -13,12 +13,40 @@ from phenostream.training.plug import Batch, Example, Task, stack
 from phenostream.training.settings import FitSettings
 
 if TYPE_CHECKING:
+    from phenostream.training.experiment import Experiment, train
     from phenostream.training.export import to_onnx
     from phenostream.training.fitting import FitResult, Progress, fit
+    from phenostream.training.provenance import hash_files
+    from phenostream.training.recipe import Recipe, schema
 
-__all__ = ["Batch", "Example", "FitResult", "FitSettings", "Progress", "Task", "fit", "stack", "to_onnx"]
+__all__ = [
+    "Batch",
+    "Example",
+    "Experiment",
+    "FitResult",
+    "FitSettings",
+    "Progress",
+    "Recipe",
+    "Task",
+    "fit",
+    "hash_files",
+    "schema",
+    "stack",
+    "to_onnx",
+    "train",
+]
 
-_LAZY = {"FitResult": "fitting", "Progress": "fitting", "fit": "fitting", "to_onnx": "export"}
+_LAZY = {
+    "Experiment": "experiment",
+    "FitResult": "fitting",
+    "Progress": "fitting",
+    "Recipe": "recipe",
+    "fit": "fitting",
+    "hash_files": "provenance",
+    "schema": "recipe",
+    "to_onnx": "export",
+    "train": "experiment",
+}
 
 
 def __getattr__(name: str) -> Any:

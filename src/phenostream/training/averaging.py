@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 class Ema:
@@ -32,7 +32,8 @@ class Ema:
     def update(self, network: nn.Module) -> None:
         """Take the weights of `network` into the mean."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates)) if self.ramp else self.decay
-        mine, theirs = list(self.network.parameters()), list(network.parameters())
+        mine: list[Tensor] = list(self.network.parameters())
+        theirs: list[Tensor] = list(network.parameters())
         torch._foreach_lerp_(mine, theirs, 1 - decay)
         for mean, new in zip(self.network.buffers(), network.buffers(), strict=True):
             mean.copy_(new)

@@ -135,7 +135,7 @@ class _Trial:
 
     def __call__(self, size: int) -> None:
         draws = [Draw(0, number, number) for number in range(size)]
-        batch = self.task.collate([self.task.example(draw.index, self.order.rng(draw)) for draw in draws])
+        batch = self.task.collate([self.task.example(draw.example, self.order.rng(draw)) for draw in draws])
         batch = moved(batch, self.device, channels_last=self.settings.channels_last)
         told = self.learner.step(batch, 0, 1)
         float(told["loss"])  # waits for the card

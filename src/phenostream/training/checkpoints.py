@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -54,7 +55,17 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
     tensors: dict[str, torch.Tensor] = {}
     plain = _taken_apart(dict(state), "", tensors)
     header = {"state": json.dumps(plain), "sha256": _hash(tensors)}
-    replace(path, lambda temporary: save_file(tensors, temporary, metadata=header))
+    replace(path, lambda temporary: _save(tensors, temporary, header))
+
+
+def _save(tensors: dict[str, torch.Tensor], path: Path, header: dict[str, str]) -> None:
+    try:
+        save_file(tensors, path, metadata=header)
+    except SafetensorError as error:  # it tells the operating system's error in words only
+        told = re.search(r"os error (\d+)", str(error))
+        if told is None:
+            raise
+        raise OSError(int(told[1]), str(error)) from error
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -86,7 +97,7 @@ def _hash(tensors: Mapping[str, torch.Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         told.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        told.update(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()))
+        told.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return told.hexdigest()
 
 

@@ -91,6 +91,11 @@ def team(device: str = "auto") -> Iterator[Team]:
         distributed.destroy_process_group()
 
 
+def leads() -> bool:
+    """Whether this process is the one of its team that writes, as torchrun tells."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def pick(device: str = "auto", *, local_rank: int = 0) -> torch.device:
     """The device that `device` names on this machine. Raises RecipeError where there is none."""
     there = torch.cuda.is_available()

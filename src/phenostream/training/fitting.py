@@ -155,7 +155,12 @@ class _Run:
     ) -> None:
         self.task, self.settings, self.folder, self.team, self.seed = task, settings, folder, team, seed
         self.asked, self.progress = asked, progress
-        self.identity = {"train": settings.deciding(), "task": task.settings.model_dump(mode="json"), "seed": seed}
+        self.identity = {
+            "train": settings.deciding(),
+            "task": task.settings.model_dump(mode="json"),
+            "seed": seed,
+            "data": dict(task.data()),
+        }
         state = checkpoints.latest(folder / "checkpoints")
         self.at = self._position(state)
         self.order = Order(len(task), self.at.batch_size, seed)

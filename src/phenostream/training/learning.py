@@ -128,9 +128,9 @@ def _is_like(value: Any, weight: Tensor) -> bool:
 
 def _placed(network: nn.Module, settings: FitSettings, team: Team) -> nn.Module:
     if settings.sync_batchnorm and team.world > 1 and team.device.type == "cuda":
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     network = network.to(team.device)
-    return network.to(memory_format=torch.channels_last) if settings.channels_last else network  # type: ignore[call-overload, no-any-return]
+    return network.to(memory_format=torch.channels_last) if settings.channels_last else network  # type: ignore[call-overload]
 
 
 def optimizer(network: nn.Module, settings: FitSettings) -> torch.optim.Optimizer:

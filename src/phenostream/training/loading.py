@@ -23,7 +23,7 @@ class _Examples(Dataset[Any]):
         self.order = order
 
     def __getitem__(self, draw: Draw) -> Example:
-        return self.task.example(draw.index, self.order.rng(draw))
+        return self.task.example(draw.example, self.order.rng(draw))
 
 
 class _Steps:
@@ -43,7 +43,7 @@ def batches(task: Task, order: Order, steps: range, *, team: Team, workers: int)
     """The batches of `steps` that this process of `team` takes; one stream, across epochs."""
     loader: DataLoader[Any] = DataLoader(
         _Examples(task, order),
-        batch_sampler=_Steps(order, steps, team),  # type: ignore[arg-type]  # any iterable of lists serves
+        batch_sampler=_Steps(order, steps, team),
         num_workers=workers,
         collate_fn=task.collate,
         pin_memory=team.device.type == "cuda",

@@ -102,4 +102,4 @@ def _events(folder: Path, step: int) -> Any:
     except ImportError as error:
         raise MissingExtraError.of("tensorboard", "train") from error
     # Events after the checkpoint belong to steps that are taken again: TensorBoard forgets them.
-    return SummaryWriter(folder, purge_step=step + 1 if step else None)  # type: ignore[no-untyped-call]
+    return SummaryWriter(folder, purge_step=step + 1 if step else None)

@@ -23,11 +23,11 @@ _ORDER, _EXAMPLE, _NETWORK, _STEP, _VALIDATE = range(5)
 
 
 class Draw(NamedTuple):
-    """One example's place: its epoch, its position in the epoch's order, its index in the task."""
+    """One example's place: its epoch, its position in the epoch's order, its number among the task's examples."""
 
     epoch: int
     position: int
-    index: int
+    example: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,132 @@
+"""The recipe of an experiment: what is learnt, how it is fitted, and the seed.
+
+::
+
+    task: segment
+    settings: {...}        # of the task
+    train: {epochs: 40, batch_size: 16, ema: 0.999, monitor: ap}
+    seed: 0
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+
+from phenostream.errors import NotFoundError, RecipeError
+from phenostream.training import registry
+from phenostream.training.settings import FitSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_MAX_BYTES = 1 << 20
+
+
+class Recipe(BaseModel):
+    """One experiment, resolved."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str = Field(description="what is learnt; names a module of the folder of tasks")
+    settings: SerializeAsAny[BaseModel] = Field(description="the task's own settings")
+    train: FitSettings = Field(default_factory=FitSettings, description="how the network is fitted")
+    seed: int = Field(0, ge=0, description="of every random choice")
+
+    @classmethod
+    def load(cls, recipe: Recipe | Mapping[str, Any] | str | Path, overrides: Iterable[str] = ()) -> Self:
+        """A recipe from a YAML file, a mapping or a recipe, with ``a.b=c`` overrides.
+
+        Raises:
+            RecipeError: with the key and what was expected.
+            NotFoundError: no such file.
+            MissingExtraError: the packages of the extra ``train`` are not there.
+        """
+        mapping, name = _mapping(recipe)
+        for text in overrides:
+            _set(mapping, text)
+        task = mapping.get("task")
+        if not isinstance(task, str):
+            raise RecipeError(f"{name} names no task", remedy=f"task: {' | '.join(registry.names())}")
+        given = mapping.get("settings") or {}
+        if not isinstance(given, dict):
+            raise RecipeError(f"{name}: settings is no mapping", remedy="write key: value pairs below it")
+        try:
+            return cls.model_validate({**mapping, "settings": registry.settings(task, given)})
+        except ValidationError as error:
+            keys = "task, settings, seed and train with " + ", ".join(FitSettings.model_fields)
+            raise RecipeError(f"{name}: {registry.faults(error, 'recipe')}", remedy=f"its keys: {keys}") from error
+
+    def text(self) -> str:
+        """The resolved recipe as YAML, every default filled in."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of an experiment's recipe, for editors: a branch for each task.
+
+    Each task's definitions move to the whole's, under names that carry the task's.
+    """
+    whole = Recipe.model_json_schema()
+    branches = []
+    for name, settings in registry.schemas().items():
+        for key, definition in settings.pop("$defs", {}).items():
+            whole["$defs"][f"{name}.{key}"] = _repointed(definition, name)
+        branches.append({"properties": {"task": {"const": name}, "settings": _repointed(settings, name)}})
+    whole["properties"]["settings"] = {"type": "object"}
+    # Settings may be left out: the tasks' own defaults then stand, or the task's schema says what it needs.
+    whole["required"] = ["task"]
+    return {**whole, "oneOf": branches} if branches else whole
+
+
+def _repointed(value: Any, task: str) -> Any:
+    if isinstance(value, list):
+        return [_repointed(one, task) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: one.replace("#/$defs/", f"#/$defs/{task}.") if key == "$ref" else _repointed(one, task)
+        for key, one in value.items()
+    }
+
+
+def _mapping(recipe: Recipe | Mapping[str, Any] | str | Path) -> tuple[dict[str, Any], str]:
+    if isinstance(recipe, Recipe):
+        return recipe.model_dump(mode="json"), "the recipe"
+    if not isinstance(recipe, str | Path):
+        return dict(recipe), "the recipe"
+    value = _yaml(Path(recipe))
+    if not isinstance(value, dict):
+        raise RecipeError(f"{recipe} is not a mapping", remedy="start it with `task:`")
+    return value, str(recipe)
+
+
+def _yaml(path: Path) -> Any:
+    if not path.is_file():
+        raise NotFoundError(f"no recipe at {path}", remedy="give the path of a YAML file")
+    if path.stat().st_size > _MAX_BYTES:
+        raise RecipeError(f"{path} is over 1 MiB", remedy="is this a recipe?")
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _set(mapping: dict[str, Any], text: str) -> None:
+    keys, equals, value = text.partition("=")
+    if not equals or not keys.strip():
+        raise RecipeError(f"cannot read the override {text!r}", remedy="write it as train.epochs=5")
+    *parents, last = keys.strip().split(".")
+    for parent in parents:
+        inner = mapping.get(parent) or {}
+        if not isinstance(inner, dict):
+            raise RecipeError(f"override {text!r}: {parent} holds no keys")
+        mapping[parent] = dict(inner)  # a copy, so that a mapping that the caller gave is not changed
+        mapping = mapping[parent]
+    try:
+        mapping[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"cannot read the value of the override {text!r}", remedy="quote it") from error
