@@ -67,10 +67,10 @@ class Scales:
         if missing := [name for name in _COLUMNS if name not in table.column_names]:
             raise DamagedError(f"no fitted scales: the column {missing[0]!r} is missing", remedy="fit anew")
         by = tuple(name for name in table.column_names if name not in _COLUMNS)
-        names = list(dict.fromkeys(table.column("feature").to_pylist()))
+        names = [str(name) for name in dict.fromkeys(table.column("feature").to_pylist())]
         if not names or table.num_rows % len(names):
             raise DamagedError("fitted scales with groups of different features", remedy="fit anew")
-        first = table.take(pa.array(np.arange(0, table.num_rows, len(names))))
+        first = table.take(np.arange(0, table.num_rows, len(names)))
         keys = [tuple(row[name] for name in by) for row in first.select(list(by)).to_pylist()] if by else [()]
         shape = (len(keys), len(names))
         count, centre, scale = (table.column(name).to_numpy().reshape(shape) for name in _COLUMNS[1:])

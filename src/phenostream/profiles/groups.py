@@ -155,7 +155,7 @@ def refuse_unfitted(assigned: Assigned, least: int, *, drop: bool) -> NDArray[np
         more = f" and {len(poor) - 5} more" if len(poor) > 5 else ""
         raise RecipeError(
             f"{len(poor)} of {len(assigned.groups.keys)} groups have fewer than {least} rows to fit on: {shown}{more}",
-            remedy="check the controls, fit over a larger group, or set `unfitted: drop` to leave their rows out, counted",
+            remedy="check the controls, fit over a larger group, or set `unfitted: drop` to leave them out, counted",
         )
     return poor
 
@@ -174,7 +174,7 @@ def _encoded(column: Any) -> tuple[NDArray[np.int64], list[Any]]:
     flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(flat, pa.ChunkedArray):
         flat = pa.concat_arrays(flat.chunks) if flat.num_chunks else pa.array([], flat.type)
-    packed = flat if pa.types.is_dictionary(flat.type) else flat.dictionary_encode("encode")
+    packed: Any = flat.dictionary_encode("encode")
     return packed.indices.to_numpy(zero_copy_only=False).astype(np.int64), packed.dictionary.to_pylist()
 
 

@@ -28,7 +28,9 @@ def add_moments(
     Args:
         values: (n,) of one column.
         codes: (n,) group of each row; negative rows are left out.
-        count: (groups,) rows so far, changed in place; as `mean`, and `squares`, the sum of squared deviations.
+        count: (groups,) rows so far; changed in place, as the next two.
+        mean: (groups,) their mean.
+        squares: (groups,) sum of squared deviations from it.
     """
     groups = count.shape[0]
     new, sums, deviations = np.zeros(groups, np.int64), np.zeros(groups), np.zeros(groups)
@@ -55,7 +57,7 @@ def add_moments(
 
 
 @kernel
-def select(values: NDArray[np.float64], left: int, right: int, place: int) -> float:
+def select(values: NDArray[np.float64], left: int, right: int, place: int) -> float:  # noqa: C901  (one loop)
     """The number that would stand at `place` if ``values[left:right + 1]`` were sorted; reorders it (Hoare, 1961)."""
     while left < right:
         middle = (left + right) // 2
@@ -82,7 +84,7 @@ def select(values: NDArray[np.float64], left: int, right: int, place: int) -> fl
             left = i
         else:
             break
-    return values[place]
+    return float(values[place])
 
 
 @kernel
@@ -99,8 +101,8 @@ def quantile(values: NDArray[np.float64], size: int, share: float) -> float:
         high = min(high, values[place])
     if part == 0.5:
         # What a median of an even number is to NumPy, to the last bit.
-        return (low + high) / 2.0
-    return high - (high - low) * (1.0 - part) if part >= 0.5 else low + (high - low) * part
+        return float((low + high) / 2.0)
+    return float(high - (high - low) * (1.0 - part) if part >= 0.5 else low + (high - low) * part)
 
 
 @kernel

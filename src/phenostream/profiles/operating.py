@@ -9,7 +9,6 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
-import pyarrow as pa
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
 from phenostream.errors import RecipeError
@@ -18,6 +17,8 @@ from phenostream.profiles.tables import open_table, whole, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pyarrow as pa
 
     from phenostream.profiles.tables import Source
 

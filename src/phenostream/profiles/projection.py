@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from phenostream.errors import DamagedError, NotFoundError, RecipeError
 from phenostream.profiles.groups import Groups
@@ -65,10 +66,11 @@ class Projection:
             raise DamagedError("no fitted projection in this table", remedy="fit anew")
         made = json.loads(told)["made"]
         by = tuple(name for name in table.column_names if name not in ("feature", "centre", "weights"))
-        names = list(dict.fromkeys(table.column("feature").to_pylist()))
-        first = table.select(list(by)).take(pa.array(np.arange(0, table.num_rows, len(names))))
+        names = [str(name) for name in dict.fromkeys(table.column("feature").to_pylist())]
+        first = table.select(list(by)).take(np.arange(0, table.num_rows, len(names)))
         keys = [tuple(row.values()) for row in first.to_pylist()] if by else [()]
-        flat = np.concatenate([np.asarray(chunk.flatten()) for chunk in table.column("weights").chunks])
+        lists: Any = table.column("weights").combine_chunks()
+        flat = pc.list_flatten(lists).to_numpy()
         centre = table.column("centre").to_numpy().reshape(len(keys), len(names))
         return cls(Groups(by, keys), names, made, centre, flat.reshape(len(keys), len(names), len(made)))
 
@@ -129,7 +131,7 @@ def _values(table: pa.Table, fitted: Projection) -> NDArray[np.float64]:
         raise NotFoundError(f"nothing was fitted for {stray.label(0)}", remedy="fit on a table that has it")
     values = matrix(table, fitted.names)
     if len(fitted.groups.keys) == 1:
-        return (values - fitted.centre[0]) @ fitted.weights[0]
+        return np.asarray((values - fitted.centre[0]) @ fitted.weights[0])
     made = np.empty((len(values), len(fitted.made)))
     for code in np.unique(codes):
         rows = codes == code

@@ -97,8 +97,9 @@ def triangle(source: Source, names: Sequence[str], rows: NDArray[np.bool_], cent
     singular values and right vectors are those of the whole matrix, without the squared condition number that a
     covariance matrix has.
     """
-    factor, waiting, start = np.zeros((0, len(names))), [], 0
-    held = 0
+    factor: Any = np.zeros((0, len(names)))
+    waiting: list[Floats] = []
+    start = held = 0
     for table in source.tables(names):
         chosen = rows[start : start + table.num_rows]
         start += table.num_rows
@@ -107,10 +108,12 @@ def triangle(source: Source, names: Sequence[str], rows: NDArray[np.bool_], cent
         held += len(block)
         if held >= 4 * len(names):
             factor, waiting, held = np.linalg.qr(np.concatenate([factor, *waiting]), mode="r"), [], 0
-    return np.linalg.qr(np.concatenate([factor, *waiting]), mode="r") if waiting else factor
+    return np.asarray(np.linalg.qr(np.concatenate([factor, *waiting]), mode="r") if waiting else factor)
 
 
-def correlations(source: Source, names: Sequence[str], rows: NDArray[np.bool_], centre: Floats, scale: Floats) -> Floats:
+def correlations(
+    source: Source, names: Sequence[str], rows: NDArray[np.bool_], centre: Floats, scale: Floats
+) -> Floats:
     """Pearson correlation (d, d) of the columns over `rows`; a pair counts where both are numbers.
 
     Columns are shifted by `centre` and divided by `scale` first, so that sums of products lose no digits. NaN where a
@@ -187,7 +190,7 @@ def _fitting_block(names: Sequence[str], kinds: dict[str, Any], layout: _Layout,
         block.append(name)
     if not block:
         raise OverBudgetError(
-            f"the median of {rows:,} rows needs {(memory - left) >> 20:,} MiB of memory, the cap is {memory >> 20:,} MiB",
+            f"the median of {rows:,} rows needs {(memory - left) >> 20:,} MiB, `memory` is {memory >> 20:,} MiB",
             remedy="raise `memory`, fit by plate, or use means",
         )
     return block

@@ -250,7 +250,8 @@ def feature_names(schema: pa.Schema, chosen: str | Sequence[str] = "model") -> l
         names = [column.name for column in told if chosen == "all" or not column.positional]
         if not names:
             raise NotFoundError(
-                "the table has no features: no column has that role", remedy="import it, which assigns roles, or name them"
+                "the table has no features: no column has that role",
+                remedy="import it, which assigns roles, or name them",
             )
     else:
         require(schema, chosen)

@@ -85,7 +85,8 @@ def _carried(source: Source, assigned: Assigned, settings: Settings) -> dict[str
             for name, value in row.items():
                 if firsts[group].setdefault(name, value) != value:
                     raise RecipeError(
-                        f"{name} is not one value in {assigned.groups.label(group)}: {firsts[group][name]!r}, {value!r}",
+                        f"{name} is not one value in {assigned.groups.label(group)}:"
+                        f" {firsts[group][name]!r}, {value!r}",
                         remedy="put it into `by`, or do not carry it",
                     )
     schema = source.schema()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  (pydantic reads it)
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -37,7 +37,8 @@ class Settings(OperationSettings):
         ("Metadata_Well",), description="key columns that are wells: A04 and A4 are the same there; others as text"
     )
     unmatched: Literal["refuse", "keep", "drop"] = Field(
-        "refuse", description="rows the plate map does not know: an error, kept with missing values, or left out; counted"
+        "refuse",
+        description="rows the plate map does not know: an error, kept with missing values, or left out; counted",
     )
 
 
@@ -75,7 +76,9 @@ def _added(platemap: pa.Table, schema: pa.Schema, settings: Settings) -> pa.Tabl
     names = settings.columns or [name for name in platemap.column_names if name not in keys]
     new = [name if name.startswith("Metadata_") else f"Metadata_{name}" for name in names]
     if clash := sorted(set(new) & set(schema.names)):
-        raise RecipeError(f"the rows already have a column {clash[0]}", remedy="choose `columns` without it, or rename it")
+        raise RecipeError(
+            f"the rows already have a column {clash[0]}", remedy="choose `columns` without it, or rename it"
+        )
     made = platemap.select(list(names)).rename_columns(new)
     return with_columns(made, [Column(name, "metadata") for name in new])
 
@@ -84,7 +87,9 @@ def _entries(platemap: pa.Table, settings: Settings) -> dict[tuple[Any, ...], in
     entries: dict[tuple[Any, ...], int] = {}
     for place, key in enumerate(_keys(platemap, list(settings.on.values()), settings)):
         if key in entries:
-            raise RecipeError(f"{key} stands twice in the plate map", remedy="one line a well; name the plate in `on` too")
+            raise RecipeError(
+                f"{key} stands twice in the plate map", remedy="one line a well; name the plate in `on` too"
+            )
         entries[key] = place
     return entries
 
@@ -118,7 +123,8 @@ def _places(table: pa.Table, entries: dict[tuple[Any, ...], int], settings: Sett
 def _count(
     source: Source, entries: dict[tuple[Any, ...], int], settings: Settings
 ) -> tuple[int, int, dict[tuple[Any, ...], None], set[int]]:
-    rows, lost, strays, used = 0, 0, {}, set[int]()
+    strays: dict[tuple[Any, ...], None] = {}
+    rows, lost, used = 0, 0, set[int]()
     for table in source.tables(list(settings.on)):
         places, keys = _places(table, entries, settings)
         rows, lost = rows + len(places), lost + int((places < 0).sum())

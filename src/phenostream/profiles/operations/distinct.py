@@ -69,7 +69,8 @@ def _hashes(table: pa.Table, names: Names) -> NDArray[np.uint64]:
         column: Any = as_text(table.column(name))
         flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
         texts = flat.cast(pa.large_string()).fill_null("\x00")
-        _, offsets, data = texts.buffers()
+        buffers: list[Any] = texts.buffers()
+        _, offsets, data = buffers
         bounds = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
         raw = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
         if len(texts):
@@ -83,7 +84,7 @@ def _really(source: Source, names: Names, suspects: NDArray[np.int64]) -> tuple[
     later, firsts, start = [], set[int](), 0
     for table in source.tables(names) if len(suspects) else ():
         here = suspects[(suspects >= start) & (suspects < start + table.num_rows)]
-        for row, key in zip(here.tolist(), table.take(pa.array(here - start)).to_pylist(), strict=True):
+        for row, key in zip(here.tolist(), table.take(here - start).to_pylist(), strict=True):
             name = tuple(key.values())
             if name in seen:
                 later.append(row)

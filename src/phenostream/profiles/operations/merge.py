@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path  # noqa: TC003  (pydantic reads it)
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +31,9 @@ class Settings(OperationSettings):
 
     table: Path | pa.Table = Field(description="the other rows: a run, Parquet file or folder (in Python also a table)")
     by: Names = Field(
-        ("Metadata_Plate", "Metadata_Well", "Metadata_Site"), min_length=1, description="columns that name a field in both"
+        ("Metadata_Plate", "Metadata_Well", "Metadata_Site"),
+        min_length=1,
+        description="columns that name a field in both",
     )
     places: tuple[str, str] = Field(("Location_Center_X", "Location_Center_Y"), description="x and y, in pixels")
     other_places: tuple[str, str] | None = Field(None, description="x and y in the other table; as `places` if none")
@@ -71,10 +73,10 @@ def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) 
     right = settings.table if isinstance(settings.table, pa.Table) else whole(open_table(settings.table))
     places = (settings.places, settings.other_places or settings.places)
     groups = Groups(settings.by)
-    sides = tuple(_side(table, names, groups, settings) for table, names in zip((left, right), places, strict=True))
-    first, second, distances = _pairs(*sides, len(groups.keys), settings.limit)
-    alone = [_alone(side, other, taken, groups, prefix)
-             for side, other, taken, prefix in zip(sides, sides[::-1], (first, second), settings.prefixes, strict=True)]  # fmt: skip
+    sides = [_side(table, names, groups, settings) for table, names in zip((left, right), places, strict=True)]
+    first, second, distances = _pairs(sides[0], sides[1], len(groups.keys), settings.limit)
+    told_apart = zip(sides, sides[::-1], (first, second), settings.prefixes, strict=True)
+    alone = [_alone(side, other, taken, groups, prefix) for side, other, taken, prefix in told_apart]
     told = {
         "pairs": len(first),
         "fields": len(groups.keys),

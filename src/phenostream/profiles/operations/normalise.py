@@ -1,11 +1,10 @@
-"""Normalise: centre and scale every feature, by plate, by batch or over the whole screen, on controls or on all rows."""
+"""Normalise: centre and scale every feature, by plate, batch or screen, on controls or on all rows."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from pydantic import Field
 
 from phenostream.profiles.fitted import Scales, dropped, mapped
@@ -15,6 +14,7 @@ from phenostream.profiles.statistics import moments, orders
 from phenostream.profiles.tables import feature_names
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from phenostream.profiles.groups import Assigned
@@ -65,7 +65,9 @@ def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) 
     """
     if fitted is not None:
         scales = Scales.read(fitted)
-        return Outcome(mapped(source, scales), {"groups": len(scales.groups.keys), "features": len(scales.names)}, fitted)
+        return Outcome(
+            mapped(source, scales), {"groups": len(scales.groups.keys), "features": len(scales.names)}, fitted
+        )
     names = feature_names(source.schema(), settings.features)
     assigned = assign(source, settings.by, settings.controls)
     poor = refuse_unfitted(assigned, settings.least, drop=settings.unfitted == "drop")

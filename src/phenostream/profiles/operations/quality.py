@@ -107,12 +107,12 @@ def default_rules(schema: pa.Schema) -> dict[str, tuple[Rule, ...]]:
 
 def _of_channel(compartment: str, channel: str, names: set[str], *, several: bool) -> dict[str, tuple[Rule, ...]]:
     end = f"-{channel}" if several else ""
-    made = {}
+    made: dict[str, tuple[Rule, ...]] = {}
     if (name := f"{compartment}_Intensity_UpperQuartileIntensity_{channel}") in names:
         made[f"saturation{end}"] = (Rule(column=name, above=1 - 1e-6),)
     grain = [f"{compartment}_Texture_Correlation_{channel}_3_{direction}_256" for direction in ("00", "02")]
     if names.issuperset(grain):
-        # Smooth in both directions: by itself, and beside the other cells of the plate, since large nuclei are smoother.
+        # Smooth both ways: by itself, and beside the other cells of the plate, since large nuclei are smoother.
         made[f"blur{end}"] = tuple(
             Rule(column=name, above=limit, unit=unit) for name in grain for limit, unit in _SMOOTH
         )

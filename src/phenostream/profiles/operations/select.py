@@ -63,11 +63,11 @@ def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) 
     if fitted is None:
         fitted = _judge(source, names, settings)
     require(fitted.schema, ["feature", "rule"])
-    gone = set(fitted.column("feature").to_pylist())
+    gone = {str(name) for name in fitted.column("feature").to_pylist()}
     kept = [name for name in names if name not in gone]
     if not kept:
         raise RecipeError(f"none of {len(names)} features is left", remedy="loosen the cut-offs, or check the table")
-    rules: list[str] = fitted.column("rule").to_pylist()
+    rules = [str(rule) for rule in fitted.column("rule").to_pylist()]
     told = {"kept": len(kept), "left_out": {rule: rules.count(rule) for rule in dict.fromkeys(rules)}}
     return Outcome(without(source, gone), told, fitted)
 
@@ -150,7 +150,7 @@ def _correlation(source: Source, names: list[str], assigned: Assigned, settings:
     return found
 
 
-def _noise(source: Source, names: list[str], assigned: Assigned, settings: Settings) -> Found:
+def _noise(source: Source, names: list[str], _assigned: Assigned, settings: Settings) -> Found:
     if not settings.noise_by:
         raise RecipeError("the rule noise needs replicates", remedy="set `noise_by: [Metadata_Compound]`")
     groups = assign(source, settings.noise_by, settings.controls)

@@ -91,7 +91,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         with path.open("rb") as file:
             if path.suffix == ".gz":
                 with gzip.GzipFile(fileobj=file) as packed:
-                    yield cast("IO[bytes]", io.BufferedReader(packed))  # type: ignore[arg-type]
+                    yield cast("IO[bytes]", io.BufferedReader(packed))
             else:
                 yield file
     except FileNotFoundError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -25,7 +26,10 @@ _IMAGE_TABLE = re.compile(r"(?:.*_)?image", re.IGNORECASE)
 class Tables(Protocol):
     """One data set: an image table, and a table an object, each ascending by image number."""
 
-    objects: Sequence[str]
+    @property
+    def objects(self) -> Sequence[str]:
+        """The objects that have a table."""
+        ...
 
     def columns(self, name: str) -> list[str]:
         """Names of the columns of a table, `name` being an object or ``Image``."""
@@ -76,7 +80,7 @@ class Linked:
         """
         schema, empty = self.schema(), True
         self.told.clear()
-        self.told.update({"images": 0, "rows": 0, "alone": {name: 0 for name in self.sets[0].objects}})
+        self.told.update({"images": 0, "rows": 0, "alone": dict.fromkeys(self.sets[0].objects, 0)})
         wanted = list(schema.names) if names is None else list(names)
         for one in self.sets:
             for table in self._set(one, schema):
@@ -93,13 +97,20 @@ class Linked:
             found = {name: stream.at(key) for name, stream in streams.items()}
             self.told["images"] += 1
             if any(table is not None for table in found.values()):
-                yield self._image(key, images[key], {k: v for k, v in found.items() if v is not None}, (root, links), schema)
+                yield self._image(
+                    key, images[key], {k: v for k, v in found.items() if v is not None}, (root, links), schema
+                )
         for name, stream in streams.items():
             if stream.left():
                 raise DamagedError(f"{name} has rows of image {stream.left()}, which the image table does not have")
 
     def _image(
-        self, key: int, image: pa.Table, found: Mapping[str, pa.Table], tree: tuple[str, dict[str, str]], schema: pa.Schema
+        self,
+        key: int,
+        image: pa.Table,
+        found: Mapping[str, pa.Table],
+        tree: tuple[str, dict[str, str]],
+        schema: pa.Schema,
     ) -> pa.Table:
         root, links = tree
         numbers = {name: _numbers(table, name, key) for name, table in found.items()}
@@ -144,7 +155,7 @@ def parents(one: Tables) -> tuple[str, dict[str, str]]:
 
 
 def is_image_table(name: str) -> bool:
-    """Whether a table's name is that of the image table: ``Image``, ``image``, ``MyExpt_Image``, ``MyExpt_Per_Image``."""
+    """Whether a name is that of the image table: ``Image``, ``image``, ``MyExpt_Image``, ``MyExpt_Per_Image``."""
     return bool(_IMAGE_TABLE.fullmatch(name))
 
 
@@ -186,7 +197,7 @@ def by_image(one: Tables, name: str) -> Iterator[tuple[int, pa.Table]]:
             raise DamagedError(f"{name} has a row without {IMAGE}")
         keys = table.column(IMAGE).to_numpy()
         starts = np.concatenate([[0], np.flatnonzero(keys[1:] != keys[:-1]) + 1, [len(keys)]])
-        for start, stop in zip(starts[:-1], starts[1:], strict=True):
+        for start, stop in pairwise(starts):
             key = int(keys[start])
             if last is not None and key < last:
                 raise DamagedError(f"{name} goes back from image {last} to {key}", remedy=f"sort it by {IMAGE}")
@@ -239,9 +250,7 @@ def _places(root: pa.Table | None, link: str, numbers: NDArray[np.int64]) -> NDA
 
 
 def _filled(columns: dict[str, Any], rows: int, schema: pa.Schema) -> pa.Table:
-    arrays = [
-        columns[one.name].cast(one.type) if one.name in columns else pa.nulls(rows, one.type) for one in schema
-    ]
+    arrays = [columns[one.name].cast(one.type) if one.name in columns else pa.nulls(rows, one.type) for one in schema]
     return pa.table(arrays, schema=schema)
 
 

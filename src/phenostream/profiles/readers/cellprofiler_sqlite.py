@@ -1,4 +1,4 @@
-"""CellProfiler's SQLite, and what cytominer-database makes of its spreadsheets: one table an object and one of images."""
+"""CellProfiler's SQLite, and cytominer-database's of its spreadsheets: one table an object and one of images."""
 
 from __future__ import annotations
 
@@ -122,7 +122,9 @@ def _array(values: tuple[Any, ...], field: pa.Field[Any], path: Path) -> Any:
             numbers = np.array([np.nan if value is None else value for value in plain], float)
             return pa.array(numbers, field.type, mask=~np.isfinite(numbers))
         if pa.types.is_integer(field.type):
-            return pa.array([None if value is None or value in _MISSING else int(value) for value in values], field.type)
+            return pa.array(
+                [None if value is None or value in _MISSING else int(value) for value in values], field.type
+            )
         return pa.array([None if value is None or value in _MISSING else _text(value) for value in values], field.type)
     except (ValueError, TypeError, OverflowError) as error:
         raise DamagedError(f"{path}: column {field.name!r}: {error}", remedy="correct the value") from error

@@ -1,0 +1,312 @@
+"""A recipe of operations: one YAML file says what is done to a table, step by step."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import yaml
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
+
+from phenostream.errors import DiskFullError, NotFoundError, RecipeError
+from phenostream.profiles.operating import operation, operation_names, settings_of
+from phenostream.profiles.reading import read_foreign
+from phenostream.profiles.tables import Held, open_table, whole, write_table
+from phenostream.profiles.writing import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import pyarrow as pa
+
+    from phenostream.profiles.operating import Outcome
+    from phenostream.profiles.tables import Source
+
+_MAX_BYTES = 1 << 20
+_FITTED = "{number:02d}-{name}.fitted.parquet"
+_REJECTED = "{number:02d}-{name}.rejected.parquet"
+
+
+class Frozen(BaseModel):
+    """Settings are values: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Input(Frozen):
+    """The table that the steps start from."""
+
+    path: Path = Field(description="run folder, Parquet file, or another program's table; relative to the recipe")
+    format: str = Field("auto", description="auto, or the name of a reader")
+    options: dict[str, Any] = Field(default_factory=dict, description="settings of that reader")
+
+
+class ProfilesRecipe(Frozen):
+    """What is done to one table."""
+
+    input: Input = Field(description="where the rows come from")
+    profiles: tuple[dict[str, Any], ...] = Field(
+        min_length=1, description="steps in order, each `name: {settings}`, or the name alone in a mapping"
+    )
+    memory: ByteSize = Field(ByteSize(4 << 30), description="a table that takes more is kept on disk between steps")
+
+    @classmethod
+    def load(cls, recipe: ProfilesRecipe | Mapping[str, Any] | str | Path, overrides: Iterable[str] = ()) -> Self:
+        """A recipe from a YAML file or a mapping, with ``input.path=x`` or ``profiles.0.method=mad`` overrides.
+
+        Raises:
+            RecipeError: with the key and what was expected; every step's settings are checked, too.
+            NotFoundError: no such file.
+        """
+        base, mapping = _read(recipe)
+        for override in overrides:
+            _override(mapping, override)
+        steps = mapping.get("profiles")
+        if isinstance(steps, list):
+            mapping["profiles"] = [{step: {}} if isinstance(step, str) else step for step in steps]
+        try:
+            found = cls.model_validate(mapping)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise RecipeError(
+                f"{place}: {first['msg']}", remedy="a recipe has `input`, `profiles`, `memory`"
+            ) from error
+        found = found.model_copy(update={"input": found.input.model_copy(update={"path": base / found.input.path})})
+        for number, step in enumerate(found.profiles, start=1):
+            _named(step, number, base)
+        return found.model_copy(update={"profiles": tuple(_placed(step, base) for step in found.profiles)})
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a recipe ended.
+
+    Attributes:
+        out: the table written.
+        rows: its rows.
+        features: its columns with the role feature.
+        steps: what each step told, in order, with its name under ``step``.
+    """
+
+    out: Path
+    rows: int
+    features: int
+    steps: tuple[dict[str, Any], ...]
+
+
+def run_recipe(
+    recipe: ProfilesRecipe | Mapping[str, Any] | str | Path, out: str | Path, *, overrides: Iterable[str] = (),
+    fitted: str | Path | None = None,
+) -> Ran:  # fmt: skip
+    """Do the steps of a recipe one after the other, and write the table that comes out.
+
+    Memory stays near ``memory``: a table that would take more is kept as a Parquet file in a working folder beside
+    `out` between two steps, which is gone at the end.
+
+    Args:
+        recipe: file, mapping or recipe.
+        out: Parquet file to write. Beside it, in the folder ``<out>.steps``, what each step fitted and rejected, and
+            ``steps.json`` with the resolved recipe and what was told.
+        overrides: ``key=value`` as in :meth:`ProfilesRecipe.load`.
+        fitted: the ``.steps`` folder of an earlier run: what it fitted is applied instead of fitting anew.
+
+    Raises:
+        RecipeError: unknown step or setting, or one that does not suit the table.
+        DiskFullError: no room; `out` is as it was.
+    """
+    told, target = ProfilesRecipe.load(recipe, overrides), Path(out)
+    notes, working = target.with_name(f"{target.name}.steps"), target.with_name(f".{target.name}.working")
+    _fresh(notes, working)
+    try:
+        source = _input(told.input)
+        source = _settled(source, told, working / "00.parquet")
+        steps = []
+        for number, step in enumerate(told.profiles, start=1):
+            name, settings = _named(step, number)
+            known = _known(fitted, number, name)
+            done = operation(name).operate(source, settings, known)
+            _note(done, notes, number, name)
+            steps.append({"step": name, **done.told})
+            source = _settled(done.source, told, working / f"{number:02d}.parquet")
+        rows = write_table(source, target)
+        ran = Ran(target, rows, _features(source), tuple(steps))
+        _write_json(notes / "steps.json", {"recipe": told.model_dump(mode="json"), "rows": rows, "steps": steps})
+    except OSError as error:
+        if isinstance(error, DiskFullError | NotFoundError) or error.errno is None:
+            raise
+        raise DiskFullError(f"cannot write {error.filename}: {error.strerror}", remedy="free disk space") from error
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
+    return ran
+
+
+def recipe_schema() -> dict[str, Any]:
+    """JSON Schema of a recipe with the settings of every operation, for editors."""
+    whole_schema = ProfilesRecipe.model_json_schema()
+    steps = {name: operation(name).Settings.model_json_schema() for name in operation_names()}
+    whole_schema["properties"]["profiles"]["items"] = {
+        "oneOf": [
+            {"type": "object", "properties": {name: schema}, "required": [name]} for name, schema in steps.items()
+        ]
+    }
+    return whole_schema
+
+
+def _input(given: Input) -> Source:
+    if given.format == "auto" and given.path.suffix == ".parquet" and not given.options:
+        return _roles_or_names(given.path)
+    return read_foreign(given.path, given.format, **given.options)
+
+
+def _roles_or_names(path: Path) -> Source:
+    """A Parquet file of this package says its roles itself; any other is read by its names."""
+    found = open_table(path)
+    told = any(field.metadata and b"phenostream" in field.metadata for field in found.schema())
+    return found if told else read_foreign(path, "table")
+
+
+def _settled(source: Source, told: ProfilesRecipe, spool: Path) -> Source:
+    """`source` as a table in memory where it fits, else as a file: no step computes another's work twice."""
+    if isinstance(source, Held):
+        return source
+    schema = source.schema()
+    if source.count() * sum(_width(field.type) for field in schema) <= told.memory // 3:
+        return Held(whole(source))
+    spool.parent.mkdir(exist_ok=True)
+    write_table(source, spool)
+    for earlier in spool.parent.glob("*.parquet"):
+        if earlier != spool:
+            earlier.unlink()
+    return open_table(spool)
+
+
+def _width(kind: Any) -> int:
+    try:
+        return max(int(kind.bit_width) // 8, 1)
+    except ValueError:
+        # Text and lists: what short identifiers take.
+        return 40
+
+
+def _note(done: Outcome, notes: Path, number: int, name: str) -> None:
+    for table, pattern in ((done.fitted, _FITTED), (done.rejected, _REJECTED)):
+        if table is not None:
+            write_plain(table, notes / pattern.format(number=number, name=name))
+
+
+def write_plain(table: pa.Table, path: Path) -> None:
+    """A small table as Parquet, its schema metadata kept; whole or not at all."""
+    from pyarrow import parquet  # noqa: PLC0415
+
+    with replacing(path) as temporary:
+        parquet.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+
+
+def read_plain_parquet(path: Path) -> pa.Table:
+    """What :func:`write_plain` wrote. Raises NotFoundError."""
+    from pyarrow import parquet  # noqa: PLC0415
+
+    if not path.is_file():
+        raise NotFoundError(f"nothing fitted at {path}", remedy="give the .steps folder of an earlier run")
+    return parquet.ParquetFile(path, page_checksum_verification=True).read()
+
+
+def _known(fitted: str | Path | None, number: int, name: str) -> pa.Table | None:
+    if fitted is None:
+        return None
+    path = Path(fitted) / _FITTED.format(number=number, name=name)
+    return read_plain_parquet(path) if path.is_file() else None
+
+
+def _features(source: Source) -> int:
+    from phenostream.values import columns_of  # noqa: PLC0415
+
+    return sum(column.role == "feature" for column in columns_of(source.schema()))
+
+
+def _fresh(notes: Path, working: Path) -> None:
+    for folder in (working, notes):
+        shutil.rmtree(folder, ignore_errors=True)
+    if not notes.parent.is_dir():
+        raise NotFoundError(f"there is no folder {notes.parent}", remedy="make it, or choose another place")
+    notes.mkdir()
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True, default=str), encoding="utf-8")
+
+
+def _named(step: Mapping[str, Any], number: int, base: Path | None = None) -> tuple[str, BaseModel]:
+    if len(step) != 1:
+        raise RecipeError(f"step {number} names {len(step)} operations", remedy="write one `- name: {settings}` a step")
+    ((name, given),) = _placed(step, base).items()
+    if not isinstance(given, dict):
+        raise RecipeError(f"step {number}, {name}: settings are no mapping", remedy="write `name: {key: value}`")
+    return name, settings_of(name, given)
+
+
+def _placed(step: Mapping[str, Any], base: Path | None) -> dict[str, Any]:
+    """Tables that a step names lie relative to the recipe."""
+    made = {name: given if given is not None else {} for name, given in step.items()}
+    for name, given in made.items():
+        if base is not None and isinstance(given, dict):
+            paths = {key: str(base / given[key]) for key in ("table", "blocklist") if isinstance(given.get(key), str)}
+            made[name] = {**given, **paths}
+    return made
+
+
+def _read(recipe: ProfilesRecipe | Mapping[str, Any] | str | Path) -> tuple[Path, dict[str, Any]]:
+    if isinstance(recipe, ProfilesRecipe):
+        return Path(), recipe.model_dump(mode="json")
+    if not isinstance(recipe, str | Path):
+        return Path(), json.loads(json.dumps(dict(recipe), default=str))
+    path = Path(recipe)
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise RecipeError(f"{path} is over 1 MiB", remedy="is this a recipe?")
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise NotFoundError(f"no recipe at {path}", remedy="give the path of a YAML file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict):
+        raise RecipeError(f"{path} is not a mapping", remedy="start it with `input:`")
+    return path.parent, found
+
+
+def _override(mapping: dict[str, Any], text: str) -> None:
+    keys, equals, value = text.partition("=")
+    if not equals or not keys:
+        raise RecipeError(
+            f"cannot read the override {text!r}", remedy="write it as input.path=x or profiles.0.key=value"
+        )
+    place: Any = mapping
+    *parents, last = keys.strip().split(".")
+    for parent in parents:
+        place = _below(place, parent, text)
+    if (
+        isinstance(place, dict)
+        and len(place) == 1
+        and isinstance(next(iter(place.values())), dict)
+        and last not in place
+    ):
+        # `profiles.0.method`: the step's name need not be repeated.
+        place = next(iter(place.values()))
+    if not isinstance(place, dict):
+        raise RecipeError(f"override {text!r}: nothing there to set")
+    place[last] = yaml.safe_load(value)
+
+
+def _below(place: Any, key: str, text: str) -> Any:
+    if isinstance(place, list):
+        if not key.isdecimal() or int(key) >= len(place):
+            raise RecipeError(f"override {text!r}: there is no step {key}", remedy="steps count from 0")
+        return place[int(key)]
+    if not isinstance(place, dict):
+        raise RecipeError(f"override {text!r}: {key} holds no keys")
+    return place.setdefault(key, {})
