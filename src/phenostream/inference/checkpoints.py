@@ -36,7 +36,7 @@ _DTYPES = {
     "BoolStorage": "?",
 }  # fmt: skip
 _INSTRUCTIONS = 5_000_000
-_LEAVES = 1_000_000
+_LEAVES = 200_000
 _DEPTH = 32
 _MARK = object()
 

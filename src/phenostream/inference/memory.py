@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Cost", "cost_of"]
 
 _PROBED = 64**2
-_SPARE = 1.25
+#: Scratch of the kernels, which the profile does not tell: convolutions in three dimensions unfold their input.
+_SPARE = {2: 1.25, 3: 1.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +47,19 @@ class Cost:
 def cost_of(onnx: bytes, frame: Frame, channels: int, dtype: np.dtype[Any]) -> Cost:
     """What a graph costs, from its profiles at about 64 x 64 pixels and at four times that.
 
-    Counted are all that the optimised graph's nodes give (ONNX Runtime frees it as it goes, so that less is alive at
-    one time), the window on its way in, the outputs on their way into the result, and a quarter more for scratch.
+    Counted are all that the optimised graph's nodes give, the window on its way in, the outputs on their way into the
+    result, and some more for scratch. ONNX Runtime frees what it can as it goes, so that less is alive at one time, but
+    grows its arena by doubling and keeps it for the next run.
     """
     shapes = [_shape(frame, _PROBED), _shape(frame, 4 * _PROBED)]
     small, large = (math.prod(shape) for shape in shapes)
     most = _bytes(onnx, np.zeros((1, channels, *shapes[1]), dtype))
+    spare = _SPARE.get(len(frame.names), 1.25)
     if small == large:
-        return Cost(0.0, _SPARE * most / large)
+        return Cost(0.0, spare * most / large)
     least = _bytes(onnx, np.zeros((1, channels, *shapes[0]), dtype))
     slope = (most - least) / (large - small)
-    return Cost(_SPARE * max(0.0, most - slope * large), _SPARE * slope)
+    return Cost(spare * max(0.0, most - slope * large), spare * slope)
 
 
 def _shape(frame: Frame, pixels: int) -> tuple[int, ...]:

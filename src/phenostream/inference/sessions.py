@@ -26,8 +26,6 @@ def open_session(onnx: bytes, *, device: Device = "auto", threads: int | None = 
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # The arena doubles what it holds and never gives it back: no cap could be kept with it.
-    options.enable_cpu_mem_arena = False
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, profile
     try:
