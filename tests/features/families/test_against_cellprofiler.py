@@ -4,54 +4,33 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
-import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from scipy import ndimage
-from skimage.filters import gaussian
 from skimage.io import imread
 
 from phenostream import measure
 from phenostream.features import MeasureSettings
 from phenostream.features.settings import PUBLISHED
+from phenostream.testing.cellprofiler import example_fly, example_human, largest, table_of_differences
 
-SETTINGS = MeasureSettings(parameters={"intensity": {"location": True}})
+
+@pytest.fixture(scope="module")
+def human(data):
+    return example_human(data / "fields" / "examplehuman")
+
+
+@pytest.fixture(scope="module")
+def fly(data):
+    return example_fly(data / "fields" / "examplefly")
 
 
 def read(path):
     with path.open() as lines:
         return list(csv.DictReader(lines))
-
-
-def worst(pairs):
-    """Largest relative difference by column from {column: [(ours, CellProfiler's)]}."""
-    found = {}
-    for name, values in pairs.items():
-        ours, theirs = np.array(values).T
-        found[name] = np.max(np.abs(ours - theirs) / np.maximum(np.abs(theirs), 1e-6))
-    return found
-
-
-@pytest.fixture(scope="module")
-def human(data):
-    """121 nuclei of ExampleHuman by CellProfiler 4.0.6 in two channels."""
-    folder = data / "fields" / "examplehuman"
-    image = np.stack([imread(folder / f"AS_09125_050116030001_D03f00d{c}.tif") for c in (0, 1)])
-    labels = imread(folder / "nuclei_labels_recovered_even.png")
-    table = measure(image, labels, ["DNA", "PH3"], settings=SETTINGS)
-    rows = {int(row["ObjectNumber"]): row for row in read(folder / "Nuclei_even_objects.csv")}
-    truth = [rows[number] for number in table["ObjectNumber"].to_pylist()]
-    shared = [name for name in table.column_names if name.removeprefix("Nuclei_") in truth[0]]
-    return {
-        name.removeprefix("Nuclei_"): [
-            (value, float(row[name.removeprefix("Nuclei_")]))
-            for value, row in zip(table[name].to_pylist(), truth, strict=True)
-        ]
-        for name in shared
-    }
 
 
 # CellProfiler 4.0.6 wrote the orientation in radians and the solidity of an older convex hull; which of several equally
@@ -60,67 +39,34 @@ OTHER_DEFINITION = {"AreaShape_Orientation", "AreaShape_Solidity"}
 
 
 def test_human_shapes(human):
-    found = {name: value for name, value in worst(human).items() if name.startswith("AreaShape")}
+    found = {name: value for name, value in largest(human).items() if name.startswith("AreaShape")}
     assert len(found) == 54
     assert [name for name, value in found.items() if value > 1e-9 and name not in OTHER_DEFINITION] == []
-    ours, theirs = np.array(human["AreaShape_Orientation"]).T
+    ours, theirs = human["AreaShape_Orientation"]
     assert np.allclose(ours, np.rad2deg(theirs), atol=1e-9)
 
 
 def test_human_intensities(human):
     found = {
-        name: value for name, value in worst(human).items() if name.startswith(("Intensity", "Location_CenterMass"))
+        name: value for name, value in largest(human).items() if name.startswith(("Intensity", "Location_CenterMass"))
     }
     assert len(found) == 34
     assert max(value for name, value in found.items() if "MAD" not in name and "Mass" not in name) < 1e-12
     assert max(found.values()) < 1e-6
 
 
-@pytest.fixture(scope="module")
-def fly(data):
-    """22 nuclei of ExampleFly that a threshold alone gives, by CellProfiler 2."""
-    folder = data / "fields" / "examplefly"
-    truth = read(folder / "Nuclei.csv")
-    pairs = {}
-    with zipfile.ZipFile(folder / "examplefly_images.zip") as images:
-        for image in read(folder / "Image.csv"):
-            rows = [row for row in truth if row["ImageNumber"] == image["ImageNumber"]]
-            for row, ours in _fly_matches(images, image, rows):
-                for name in row.keys() & ours.keys():
-                    pairs.setdefault(name, []).append((ours[name], float(row[name])))
-    return pairs
-
-
-def _fly_matches(images, image, rows):
-    # What the pipeline crops to, and the smoothing it applies before its threshold.
-    stack = [
-        tifffile.imread(io.BytesIO(images.read(image[f"FileName_Orig{colour}"])))[251:450, 501:700]
-        for colour in ("Blue", "Green")
-    ]
-    smooth = gaussian(stack[0].astype(np.float32) / np.float32(255), 1, mode="constant")
-    mask = ndimage.binary_fill_holes(smooth >= float(image["Threshold_FinalThreshold_Nuclei"]))
-    labels, _ = ndimage.label(mask, np.ones((3, 3)))
-    table = measure(np.stack(stack), labels, ["CropBlue", "CropGreen"], settings=SETTINGS)
-    for record in table.to_pylist():
-        ours = {name.removeprefix("Nuclei_").removesuffix("_256"): value for name, value in record.items()}
-        for row in rows:
-            same = abs(float(row["Location_Center_X"]) - ours["AreaShape_Center_X"]) < 1e-6
-            if same and float(row["AreaShape_Area"]) == ours["AreaShape_Area"]:
-                yield row, ours
-
-
 def test_fly_objects_are_found(fly):
-    assert len(fly["AreaShape_Area"]) == 22
+    assert len(fly["AreaShape_Area"][0]) == 22
 
 
 def test_fly_textures(fly):
-    found = {name: value for name, value in worst(fly).items() if name.startswith("Texture")}
+    found = {name: value for name, value in largest(fly).items() if name.startswith("Texture")}
     assert len(found) == 52
     assert max(found.values()) < 1e-12
 
 
 def test_fly_intensities_and_zernikes(fly):
-    found = worst(fly)
+    found = largest(fly)
     assert max(value for name, value in found.items() if name.startswith("Intensity")) < 1e-6
     assert max(value for name, value in found.items() if "Zernike" in name) < 1e-12
     same = (
@@ -190,3 +136,8 @@ def test_nf1_neighbours_and_shapes(data, field):
             loose = {"Neighbors": (0, 0.06), "Zernike": (0, 5e-3)}
             rtol, atol = next((bounds for word, bounds in loose.items() if word in name), (0.018, 0))
             assert value == pytest.approx(theirs, rel=rtol, abs=atol), name
+
+
+def test_the_page_of_differences_is_up_to_date(human, fly):
+    page = (Path(__file__).resolve().parents[3] / "docs" / "parity.md").read_text(encoding="utf-8")
+    assert table_of_differences({"ExampleHuman": human, "ExampleFly": fly}) in page
