@@ -6,22 +6,61 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from phenostream.datasets.auditing import Audit, Estimate, audit, estimate
+    from phenostream.datasets.exporting import Exported, export, export_formats, read_export, verify_export
+    from phenostream.datasets.looking import Finding
     from phenostream.datasets.packing import Packed, pack
     from phenostream.datasets.packs import Pack, open_pack
     from phenostream.datasets.screens import Screen, load_site, open_screen
     from phenostream.datasets.settings import PackSettings
+    from phenostream.datasets.verifying import Fault, Verified, verify_pack
 
-__all__ = ["Pack", "PackSettings", "Packed", "Screen", "load_site", "open_pack", "open_screen", "pack"]
+__all__ = [
+    "Audit",
+    "Estimate",
+    "Exported",
+    "Fault",
+    "Finding",
+    "Pack",
+    "PackSettings",
+    "Packed",
+    "Screen",
+    "Verified",
+    "audit",
+    "estimate",
+    "export",
+    "export_formats",
+    "load_site",
+    "open_pack",
+    "open_screen",
+    "pack",
+    "read_export",
+    "verify_export",
+    "verify_pack",
+]
 
 _MODULES = {
+    "Audit": "auditing",
+    "Estimate": "auditing",
+    "Exported": "exporting",
+    "Fault": "verifying",
+    "Finding": "looking",
     "Pack": "packs",
     "PackSettings": "settings",
     "Packed": "packing",
     "Screen": "screens",
+    "Verified": "verifying",
+    "audit": "auditing",
+    "estimate": "auditing",
+    "export": "exporting",
+    "export_formats": "exporting",
     "load_site": "screens",
     "open_pack": "packs",
     "open_screen": "screens",
     "pack": "packing",
+    "read_export": "exporting",
+    "verify_export": "exporting",
+    "verify_pack": "verifying",
 }
 
 

@@ -11,14 +11,16 @@ from phenostream.errors import StepError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+_WORKERS = 16
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 
 class Executor(Protocol):
-    """Runs pure functions of picklable arguments; those of `phenostream.stream` are some."""
+    """Runs pure functions of picklable arguments: `phenostream.stream.Processes`, Dask's, those of `concurrent.futures`.
 
-    workers: int
+    Its attribute `workers`, where it has one, says how many calls it runs at a time.
+    """
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
         """Start one call."""
@@ -38,7 +40,7 @@ def ahead(
     others are not begun, and it goes up. Raises StepError where a worker process died.
     """
     if executor is not None:
-        yield from _ahead(executor.submit, function, arguments, 2 * executor.workers)
+        yield from _ahead(executor.submit, function, arguments, 2 * int(getattr(executor, "workers", _WORKERS)))
     elif workers <= 1:
         for one in arguments:
             yield function(one)

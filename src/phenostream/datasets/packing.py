@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from phenostream.datasets import parts
 from phenostream.datasets._files import locked, sweep, write_bytes
 from phenostream.datasets._pool import ahead
-from phenostream.datasets.audit import SUSPICIONS, Finding, Kind, Look, finding, kind_of, look, separate
 from phenostream.datasets.coding import Coding
+from phenostream.datasets.looking import SUSPICIONS, Finding, Kind, Look, finding, kind_of, look, separate
 from phenostream.datasets.parts import Levels, Part
 from phenostream.datasets.screens import Screen
 from phenostream.datasets.settings import PackSettings
@@ -130,7 +130,8 @@ def pack(
         folder: of the pack; absent, empty, or one that this has begun.
         settings: strategy, policies, sizes.
         workers: threads; decoding and compressing leave the interpreter's lock free.
-        executor: where to compute instead: `phenostream.stream.Processes`, which scales further, or its `Dask`.
+        executor: where to compute instead: `phenostream.stream.Processes`, which scales further, one of
+            `concurrent.futures`, or ``distributed.Client(...).get_executor()`` where all machines see the folder.
         progress: hears (shards done, shards in all).
 
     Raises:

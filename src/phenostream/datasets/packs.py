@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from phenostream.sources import LocalStore, RemoteStore, TransportOptions
 
 _FORMAT = "phenostream-pack"
-_AGAIN = "run `phenostream pack verify` on it, and pack what it names again"
+_AGAIN = "run `phenostream pack --verify` on it, and pack again what it names"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from phenostream.values import Column, Field, FieldId, with_columns
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from phenostream.datasets.audit import Finding
+    from phenostream.datasets.looking import Finding
     from phenostream.datasets.statistics import SiteStatistics
 
 IDENTITY: Final = ("study", "plate", "well", "site", "time", "z")

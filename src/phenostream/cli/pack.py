@@ -1,0 +1,221 @@
+"""The commands ``pack`` and ``unpack``: a screen becomes a pack, and a pack what other tools read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from contextlib import closing, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from phenostream.cli import exits
+from phenostream.cli.show import console, size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from phenostream.datasets import Audit, Estimate, Finding, Packed, Verified
+
+EPILOG = (
+    "\b\nExamples:\n  phenostream pack screen.yaml --audit                    (what is wrong with it)\n"
+    "  phenostream pack screen.yaml --dry-run                  (what it would take)\n"
+    "  phenostream pack screen.yaml --out screen-pack          (again: goes on where it was)\n"
+    "  phenostream pack plate7/ --out plate7-pack --set source.preset=imagexpress\n"
+    "  phenostream pack --verify screen-pack"
+)
+UNPACK_EPILOG = (
+    "\b\nExamples:\n  phenostream unpack screen-pack --format tfrecord --out tfrecords\n"
+    "  phenostream unpack screen-pack --format tfrecord --set strategy=by_exp_plate_site --out tfrecords\n"
+    "  phenostream unpack screen-pack --format ome_zarr --out plates"
+)
+_SHOWN = 20
+
+Source = Annotated[
+    Path, typer.Argument(help="Recipe (YAML) with source and pack, or a folder of images.", show_default=False)
+]
+Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")]
+Workers = Annotated[int, typer.Option(help="Processes; 0 is one a core.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value for scripts.")]
+
+
+def pack(  # noqa: PLR0913
+    source: Source,
+    *,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the pack.", show_default=False)] = None,
+    audit: Annotated[bool, typer.Option("--audit", help="Read every site, say what is wrong, write nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what packing would take; write nothing.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Hash the pack SOURCE again; name what is wrong.")] = False,
+    set_: Set = [],  # noqa: B006
+    workers: Workers = 1,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Pack a screen: shards of whole sites and an index, in which any site is one read."""
+    if verify:
+        _verify(source, workers, quiet=quiet, json_=json_)
+    elif audit:
+        _audit(source, set_, workers, quiet=quiet, json_=json_)
+    elif dry_run:
+        _dry_run(source, set_, json_=json_)
+    elif out is None:
+        raise typer.BadParameter("--out is missing (or --audit, --dry-run, --verify)")
+    else:
+        _pack(source, out, set_, workers, quiet=quiet, json_=json_)
+
+
+def unpack(
+    pack: Annotated[Path, typer.Argument(help="Folder of a pack.", show_default=False)],
+    *,
+    format_: Annotated[str, typer.Option("--format", "-f", help="tfrecord, webdataset, ome_zarr or huggingface.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.", show_default=False)],
+    set_: Set = [],  # noqa: B006
+    workers: Workers = 1,
+    quiet: Quiet = False,
+    json_: Json = False,
+) -> None:
+    """Write the sites of a pack in the format of another tool; run it again after any stop."""
+    import yaml  # noqa: PLC0415
+
+    from phenostream.datasets import export, open_pack  # noqa: PLC0415
+
+    pairs = [text.partition("=") for text in set_]
+    settings = {"format": format_, **{key: yaml.safe_load(value) for key, _, value in pairs}}
+    with _executor(workers) as executor, _bar("files", quiet=quiet or json_) as progress:
+        told = export(open_pack(pack), out, settings, executor=executor, progress=progress)
+    if json_:
+        _print(dataclasses.asdict(told))
+    else:
+        console.print(f"{told.sites:,} sites in {len(told.files):,} files, {size(told.bytes)}, in {told.folder}")
+        if told.left_out:
+            console.print(f"{told.left_out:,} sites are left out by the settings (controls)", style="dim")
+
+
+def _pack(source: Path, out: Path, overrides: list[str], workers: int, *, quiet: bool, json_: bool) -> None:
+    from phenostream.datasets import open_screen, pack  # noqa: PLC0415
+    from phenostream.datasets.recipe import load  # noqa: PLC0415
+
+    recipe = load(source, overrides)
+    screen = open_screen(recipe.source)
+    with _executor(workers) as executor, _bar("shards", quiet=quiet or json_) as progress:
+        told = pack(screen, out, settings=recipe.pack, executor=executor, progress=progress)
+    _print(_plain_packed(told)) if json_ else _show_packed(told)
+    if told.findings:
+        raise typer.Exit(exits.INCOMPLETE)
+
+
+def _audit(source: Path, overrides: list[str], workers: int, *, quiet: bool, json_: bool) -> None:
+    from phenostream.datasets import audit, open_screen  # noqa: PLC0415
+    from phenostream.datasets.recipe import load  # noqa: PLC0415
+
+    recipe = load(source, overrides)
+    screen = open_screen(recipe.source)
+    with _executor(workers) as executor, _bar("sites", quiet=quiet or json_) as progress:
+        told = audit(screen, settings=recipe.pack, executor=executor, progress=progress)
+    _print(dataclasses.asdict(told) | {"reasons": told.reasons}) if json_ else _show_audit(told)
+    if told.findings:
+        raise typer.Exit(exits.INCOMPLETE)
+
+
+def _dry_run(source: Path, overrides: list[str], *, json_: bool) -> None:
+    from phenostream.datasets import estimate, open_screen  # noqa: PLC0415
+    from phenostream.datasets.recipe import load  # noqa: PLC0415
+
+    recipe = load(source, overrides)
+    told = estimate(open_screen(recipe.source), settings=recipe.pack)
+    _print(dataclasses.asdict(told)) if json_ else _show_estimate(told)
+
+
+def _verify(folder: Path, workers: int, *, quiet: bool, json_: bool) -> None:
+    from phenostream.datasets import verify_pack  # noqa: PLC0415
+
+    with _executor(workers) as executor, _bar("shards", quiet=quiet or json_) as progress:
+        told = verify_pack(folder, executor=executor, progress=progress)
+    _print(dataclasses.asdict(told)) if json_ else _show_verified(told)
+    if told.faults:
+        raise typer.Exit(exits.FAULTY)
+
+
+def _show_packed(told: Packed) -> None:
+    left_out = told.inputs - told.sites
+    console.print(f"{told.inputs:,} inputs = {told.sites:,} packed + {left_out:,} left out")
+    ratio = f", {told.raw_bytes / told.bytes:.2f} to one" if told.bytes else ""
+    console.print(
+        f"{told.shards:,} shards ({told.shards_written:,} written now), {size(told.bytes)}{ratio}, in {told.folder}",
+        style="dim",
+    )
+    if told.kept_blank:
+        console.print(f"{told.kept_blank:,} sites at fault stand in the pack as zeros")
+    _show_findings(told.findings)
+
+
+def _show_audit(told: Audit) -> None:
+    shape = " x ".join(map(str, told.kind.coding.shape))
+    console.print(f"{told.inputs:,} sites of {shape} {told.kind.coding.dtype}: {', '.join(told.kind.channels)}")
+    console.print(f"{told.sound:,} sound, {told.inputs - told.sound:,} with something to say of")
+    if told.unmatched:
+        console.print(f"{len(told.unmatched):,} files are explained by nothing: {', '.join(told.unmatched[:3])}")
+    _show_findings(told.findings)
+
+
+def _show_estimate(told: Estimate) -> None:
+    shape = " x ".join(map(str, told.kind.coding.shape))
+    console.print(f"{told.sites:,} sites of {shape} {told.kind.coding.dtype}: {', '.join(told.kind.channels)}")
+    console.print(
+        f"{told.arrays:,} arrays, {told.shards:,} shards, about {size(told.bytes)} for {size(told.raw_bytes)} of pixels"
+        f" (from {told.sampled} sites)"
+    )
+
+
+def _show_verified(told: Verified) -> None:
+    console.print(f"{told.shards:,} shards of {told.sites:,} sites, {size(told.bytes)}: {len(told.faults):,} faults")
+    for fault in told.faults[:_SHOWN]:
+        named = f": {', '.join(fault.sites[:5])}{' ...' * (len(fault.sites) > 5)}" if fault.sites else ""
+        console.print(f"  {fault.shard} [{fault.kind}] {fault.message}{named}")
+
+
+def _show_findings(found: tuple[Finding, ...]) -> None:
+    if not found:
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("fault", "plate", "well", "site", "what"):
+        table.add_column(name, overflow="fold")
+    for one in found[:_SHOWN]:
+        table.add_row(one.reason, one.id.plate, one.id.well, one.id.site, one.message)
+    console.print(table)
+    if len(found) > _SHOWN:
+        console.print(f"and {len(found) - _SHOWN:,} more: --json lists them all", style="dim")
+
+
+def _plain_packed(told: Packed) -> dict[str, Any]:
+    return dataclasses.asdict(told) | {"left_out": told.inputs - told.sites}
+
+
+def _print(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=2, sort_keys=True, default=str))
+
+
+def _executor(workers: int) -> Any:
+    """Processes of this machine; none for one worker, which is this process."""
+    if workers == 1:
+        return nullcontext()
+    from phenostream.stream import Processes  # noqa: PLC0415
+
+    return closing(Processes(workers))
+
+
+@contextmanager
+def _bar(noun: str, *, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar; None where nobody looks."""
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    from rich import progress  # noqa: PLC0415
+
+    columns = (progress.TextColumn(noun), progress.BarColumn(), progress.MofNCompleteColumn())
+    with progress.Progress(*columns, progress.TimeRemainingColumn(), console=console) as shown:
+        task = shown.add_task(noun, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
