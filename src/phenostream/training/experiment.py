@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phenostream.inference import Package, open_package
-from phenostream.training import curves, devices, registry
+from phenostream.training import checkpoints, curves, devices, registry
 from phenostream.training.durable import replace_text
 from phenostream.training.fitting import FitResult, Progress, fit
 from phenostream.training.provenance import provenance
@@ -74,6 +74,8 @@ def train(
     resolved = Recipe.load(recipe, overrides)
     folder = Path(folder) if folder is not None else _folder_for(recipe, resolved)
     task = registry.build(resolved.task, resolved.settings)
+    if devices.leads() and not checkpoints.paths(folder / "checkpoints"):
+        _begun(folder, resolved, task)
     told = fit(task, resolved.train, folder=folder, device=device, seed=resolved.seed, progress=progress)
     summary = _summary(told)
     if not devices.leads():
@@ -81,12 +83,19 @@ def train(
     return Experiment(folder, _written(folder, resolved, task, told, summary), told.metrics, summary)
 
 
-def _written(folder: Path, recipe: Recipe, task: Task, told: FitResult, summary: dict[str, Any]) -> Package:
-    """Write all that stands beside the fit; what is there from before is replaced, but for the package."""
+def _begun(folder: Path, recipe: Recipe, task: Task) -> dict[str, Any]:
+    """Write what is known before the first step; the origin of what is to come."""
+    folder.mkdir(parents=True, exist_ok=True)
     origin = provenance(recipe, task)
     replace_text(folder / "README.txt", _README)
     replace_text(folder / "recipe.yaml", recipe.text())
     replace_text(folder / "provenance.json", _json(origin))
+    return origin
+
+
+def _written(folder: Path, recipe: Recipe, task: Task, told: FitResult, summary: dict[str, Any]) -> Package:
+    """Write all that stands beside the fit; what is there from before is replaced, but for the package."""
+    origin = _begun(folder, recipe, task)
     curves.draw(folder, folder / "curves.png")
     home = folder / "package"
     package = open_package(home) if home.is_dir() else _exported(task, told, home, {**origin, "fit": summary})

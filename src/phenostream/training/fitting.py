@@ -93,6 +93,7 @@ class _Position:
 
     batch_size: int
     step: int = 0
+    validated: int = 0
     stopped: str = ""
     stale: int = 0
     best_value: float | None = None
@@ -155,12 +156,7 @@ class _Run:
     ) -> None:
         self.task, self.settings, self.folder, self.team, self.seed = task, settings, folder, team, seed
         self.asked, self.progress = asked, progress
-        self.identity = {
-            "train": settings.deciding(),
-            "task": task.settings.model_dump(mode="json"),
-            "seed": seed,
-            "data": dict(task.data()),
-        }
+        self.identity = _identity(task, settings, seed)
         state = checkpoints.latest(folder / "checkpoints")
         self.at = self._position(state)
         self.order = Order(len(task), self.at.batch_size, seed)
@@ -175,7 +171,9 @@ class _Run:
     def to_the_end(self) -> FitResult:
         if not self.at.stopped:
             if self.team.leads:
-                self.journal = Journal(self.folder, step=self.at.step, tensorboard=self.settings.tensorboard)
+                self.journal = Journal(
+                    self.folder, self.at.step, self.at.validated, tensorboard=self.settings.tensorboard
+                )
             try:
                 self._go_on()
             finally:
@@ -187,14 +185,12 @@ class _Run:
         steps = range(self.at.step, self.steps)
         stream = batches(self.task, self.order, steps, team=self.team, workers=self.settings.workers)
         self.clock = self.saved = time.monotonic()
-        for batch in stream:
-            self._step(moved(batch, self.team.device, channels_last=self.settings.channels_last))
+        self._validate()  # a checkpoint at the end of an epoch may owe it
+        while not self.at.stopped:
+            self._step(moved(next(stream), self.team.device, channels_last=self.settings.channels_last))
             if self._due():
                 self._read()
-            if self._epoch_ends():
-                self._validate()
-            if self.at.stopped:
-                break
+            self._validate()
         self._checkpoint()
 
     def _step(self, batch: Any) -> None:
@@ -261,6 +257,9 @@ class _Run:
                     )
 
     def _validate(self) -> None:
+        """Validate at the end of an epoch, where it is due and was not done before a stop."""
+        if not self._epoch_ends() or self.at.validated == self.at.step:
+            return
         epoch, every = self._epoch(self.at.step), self.settings.validate_every
         last = self.at.step == self.steps
         if last or (every and epoch % every == 0):
@@ -269,6 +268,7 @@ class _Run:
             if self.journal:
                 self.journal.validation({"step": self.at.step, "epoch": epoch, **metrics})
             self._compare(metrics)
+        self.at.validated = self.at.step
         if last:
             self.at.stopped = self.at.stopped or "finished"
         self.clock = time.monotonic()
@@ -349,6 +349,12 @@ class _Run:
             device=device_name(self.team.device),
             folder=self.folder,
         )
+
+
+def _identity(task: Task, settings: FitSettings, seed: int) -> dict[str, Any]:
+    """What must be the same for a fit to go on."""
+    own = task.settings.model_dump(mode="json")
+    return {"train": settings.deciding(), "settings": own, "seed": seed, "data": dict(task.data())}
 
 
 def _row(told: Mapping[str, Tensor | float], names: list[str], device: torch.device) -> Tensor:

@@ -60,11 +60,14 @@ def _kept(text: str, step: int) -> list[str]:
 
 
 class Journal:
-    """Everything that a fit logs, of the one process that writes."""
+    """Everything that a fit logs, of the one process that writes.
 
-    def __init__(self, folder: Path, *, step: int, tensorboard: bool) -> None:
+    It goes on after `step` steps, the last of which that had been validated was `validated`.
+    """
+
+    def __init__(self, folder: Path, step: int = 0, validated: int = 0, *, tensorboard: bool) -> None:
         self._steps = Table(folder / "steps.csv", step)
-        self._validations = Table(folder / "validations.csv", step)
+        self._validations = Table(folder / "validations.csv", validated)
         self._events = _events(folder / "tensorboard", step) if tensorboard else None
 
     def steps(self, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -100,7 +100,9 @@ def _seed(*key: int) -> None:
 def own_randomness() -> Iterator[None]:
     """Give the caller's global generators back as they were."""
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng(range(torch.cuda.device_count())):
-        yield
-    random.setstate(python)
-    np.random.set_state(legacy)  # noqa: NPY002
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)  # noqa: NPY002
