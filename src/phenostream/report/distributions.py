@@ -6,20 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
-from phenostream.errors import PhenostreamError
-from phenostream.profiles import Manifest, part_schema, read_part
 from phenostream.report.plates import number
-from phenostream.values import columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from phenostream.profiles import PartEntry
-    from phenostream.report.facts import Facts
+    from phenostream.report.survey import Survey
     from phenostream.values import Column
 
 #: What a biologist looks at first; the channel is the first that has it.
@@ -34,7 +29,6 @@ _WANTED = (
     ("Granularity", "1"),
 )
 _SHOWN = 8
-_CELLS = 100_000
 _BINS = 40
 
 
@@ -69,14 +63,12 @@ class Distributions:
     features: int
 
 
-def distributions(facts: Facts) -> Distributions:
-    """Histograms of up to eight features over about 100,000 cells at most: every k-th part, the same ones each time."""
-    parts = _sampled(facts)
-    known = {column.name: column for _, schema in parts for column in columns_of(schema) if column.role == "feature"}
-    chosen = _choose(list(known.values()))
-    table = _values(facts, parts, [column.name for column in chosen])
-    made = [_histogram(column, table.column(column.name).to_numpy()) for column in chosen]
-    return Distributions([one for one in made if one], table.num_rows, len(known))
+def distributions(found: Survey) -> Distributions:
+    """Histograms of up to eight features over the sampled cells."""
+    features = {one.name: place for place, one in enumerate(found.columns) if one.role == "feature"}
+    chosen = _choose([found.columns[place] for place in features.values()])
+    made = [_histogram(column, found.sample.values[:, features[column.name]]) for column in chosen]
+    return Distributions([one for one in made if one], len(found.sample.rows), len(features))
 
 
 def _choose(features: Sequence[Column]) -> list[Column]:
@@ -89,30 +81,6 @@ def _choose(features: Sequence[Column]) -> list[Column]:
                 break
     rest = [column for column in features if not column.positional and column not in chosen]
     return (chosen or rest)[:_SHOWN]
-
-
-def _sampled(facts: Facts) -> list[tuple[PartEntry, pa.Schema]]:
-    """The parts to look into, and their columns; those that cannot be read are noted."""
-    with Manifest(facts.folder) as manifest:
-        parts = manifest.parts()
-    step = max(1, -(-sum(part.rows for part in parts) // _CELLS))
-    found = []
-    for part in parts[::step]:
-        try:
-            found.append((part, part_schema(part.path)))
-        except PhenostreamError as error:
-            facts.skip(part.path, error)
-    return found
-
-
-def _values(facts: Facts, parts: Sequence[tuple[PartEntry, pa.Schema]], names: Sequence[str]) -> pa.Table:
-    tables = [pa.table({name: pa.array([], pa.float32()) for name in names})]
-    for part, schema in parts:
-        try:
-            tables.append(read_part(part.path, [name for name in names if name in schema.names], sha256=part.sha256))
-        except PhenostreamError as error:
-            facts.skip(part.path, error)
-    return pa.concat_tables(tables, promote_options="permissive")
 
 
 def _histogram(column: Column, values: NDArray[np.float32]) -> Histogram | None:

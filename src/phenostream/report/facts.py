@@ -6,11 +6,13 @@ import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from phenostream.profiles import Manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from phenostream.profiles import Unit
@@ -52,6 +54,8 @@ class Seen(NamedTuple):
     well: str
     site: str
     frame: int
+    key: str = ""
+    qc: Mapping[str, float] = MappingProxyType({})
 
 
 class Reject(NamedTuple):
@@ -92,6 +96,7 @@ class Facts:
     studies: dict[str, None] = field(default_factory=dict)
     figures: dict[str, None] = field(default_factory=dict)
     rejects: list[Reject] = field(default_factory=list)
+    ranges: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
     fields: list[Seen] = field(default_factory=list)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     cells: int = 0
@@ -161,7 +166,15 @@ class Facts:
         if unit.part:
             focus = next((float(value) for name, value in unit.qc.items() if name.startswith("focus_")), None)
             place = (unit.plate, unit.well, unit.site, unit.time + 1)
-            self.fields.append(Seen(unit.part, unit.rows, focus, *place))
+            self.fields.append(Seen(unit.part, unit.rows, focus, *place, unit.key, unit.qc))
+            self._add_ranges(unit)
+
+    def _add_ranges(self, unit: Unit) -> None:
+        for name in [name.removeprefix("low_") for name in unit.qc if name.startswith("low_")]:
+            if f"high_{name}" in unit.qc:
+                sides = self.ranges.setdefault(name, ([], []))
+                for side, figure in zip(sides, ("low", "high"), strict=True):
+                    side.append(float(unit.qc[f"{figure}_{name}"]))
 
     def _add_reject(self, unit: Unit, well: Well) -> None:
         well.reasons[unit.reason] += 1

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
-from phenostream import images
 from phenostream.errors import PhenostreamError
-from phenostream.profiles import part_metadata, part_schema, read_part
+from phenostream.profiles import part_schema, read_part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from phenostream.report.facts import Facts, Seen
+    from PIL import Image
+
+    from phenostream.report.facts import Seen
+    from phenostream.report.pictures import Pictures
 
 _SIDE = 320
-_PNG_BYTES = 48_000
 _PATH_CHARACTERS = 80_000
 
 
@@ -30,7 +29,7 @@ _PATH_CHARACTERS = 80_000
 class Picture:
     """One field as shown: where it is from, why it was chosen, the picture, its outlines as an SVG path.
 
-    `channels` names each channel of a colour picture with its colour (``#rrggbb``); empty for a grey one.
+    `apart` says that red, green and blue are one channel each, which the page tints.
     """
 
     plate: str
@@ -44,17 +43,17 @@ class Picture:
     height: int
     image: str
     outlines: str
-    channels: Sequence[tuple[str, str]] = ()
+    apart: bool = True
 
 
-def montage(facts: Facts, count: int) -> list[Picture]:
+def montage(pictures: Pictures, count: int) -> list[Picture]:
     """At most `count` fields: the extremes first, the others evenly over the plan, shown in the order of the plan."""
     shown = []
-    for seen, why in choose(facts.fields, count):
+    for seen, why in choose(pictures.facts.fields, count):
         try:
-            picture = _picture(seen, why, facts.folder)
+            picture = _picture(seen, why, pictures)
         except (PhenostreamError, OSError) as error:
-            facts.skip(seen.part, error)
+            pictures.skip(seen.part, error)
             continue
         if picture:
             shown.append(picture)
@@ -80,56 +79,23 @@ def choose(fields: Sequence[Seen], count: int) -> list[tuple[Seen, str]]:
     return [(fields[index], picked[index]) for index in sorted(picked)]
 
 
-def _picture(seen: Seen, why: str, folder: Path) -> Picture | None:
-    told = part_metadata(seen.part)
-    thumbnail = told.get("phenostream.thumbnail")
-    if not thumbnail:
+def _picture(seen: Seen, why: str, pictures: Pictures) -> Picture | None:
+    source = seen.part.relative_to(pictures.folder).as_posix()
+    made = pictures.get(source)
+    if made is None:
         return None
-    with Image.open(io.BytesIO(thumbnail), formats=["WEBP", "PNG"]) as opened:
-        opened.thumbnail((_SIDE, _SIDE))
-        image = opened.convert("L" if opened.mode in {"1", "L", "I", "I;16"} else "RGB")
-    source = seen.part.relative_to(folder).as_posix()
-    identity = _identity(told)
-    path = _outlines(seen.part, _scale(identity, image.width))
-    channels = _channels(identity) if image.mode == "RGB" else ()
+    image = made.image.copy()
+    image.thumbnail((_SIDE, _SIDE))
+    path = _outlines(seen.part, made.scale * image.width / made.image.width)
     place = (seen.plate, seen.well, seen.site, seen.frame, seen.rows)
-    return Picture(*place, why, source, image.width, image.height, _uri(image), path, channels)
+    return Picture(*place, why, source, image.width, image.height, _uri(image), path, made.apart)
 
 
 def _uri(image: Image.Image) -> str:
-    """PNG where that is small, else JPEG."""
+    """WebP: what browsers open and half of a JPEG; channels stay sharp enough to be told apart."""
     sink = io.BytesIO()
-    image.save(sink, "PNG", optimize=True)
-    kind = "png"
-    if sink.tell() > _PNG_BYTES:
-        sink, kind = io.BytesIO(), "jpeg"
-        image.save(sink, "JPEG", quality=86)
-    return f"data:image/{kind};base64,{base64.b64encode(sink.getvalue()).decode()}"
-
-
-def _identity(told: dict[str, bytes]) -> dict[str, Any]:
-    """What the part says of its field, empty where it says nothing."""
-    try:
-        found = json.loads(told.get("phenostream.field", b"{}"))
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _scale(identity: dict[str, Any], width: int) -> float:
-    """Thumbnail pixels a pixel of the field; 0 where the part does not say how large the field was."""
-    try:
-        return width / float(identity["shape"][-1])
-    except (KeyError, ValueError, TypeError, IndexError, ZeroDivisionError):
-        return 0.0
-
-
-def _channels(identity: dict[str, Any]) -> list[tuple[str, str]]:
-    known = identity.get("channels")
-    names = [str(one.get("name", "")) for one in known if isinstance(one, dict)] if isinstance(known, list) else []
-    colours = images.default_colours(len(names)) if names else ()
-    tints = ["#{:02x}{:02x}{:02x}".format(*images.COLOURS[colour]) for colour in colours]
-    return list(zip(names, tints, strict=True))
+    image.save(sink, "WEBP", quality=82, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(sink.getvalue()).decode()}"
 
 
 def _outlines(part: Path, scale: float) -> str:
