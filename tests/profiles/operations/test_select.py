@@ -1,0 +1,83 @@
+"""Features left out: each rule on a feature made for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from phenostream.errors import NotFoundError, RecipeError
+from phenostream.profiles.operating import operate
+
+
+def test_every_rule_says_which_and_why(cells, names, replaced):
+    table = replaced(cells(), **{names[0]: np.ones(240), names[1]: np.where(np.arange(240) % 2, np.nan, 1.0)})
+    done = operate(table, "select", rules=["missing", "variance"])
+    assert done.told == {"kept": 1, "left_out": {"missing": 1, "variance": 1}}
+    assert done.fitted.to_pylist() == [
+        {"feature": names[1], "rule": "missing", "value": 0.5},
+        {"feature": names[0], "rule": "variance", "value": 0.0},
+    ]
+    assert names[0] not in done.table().column_names
+    assert "Nuclei_AreaShape_Center_X" in done.table().column_names
+
+
+def test_the_same_features_are_left_out_of_another_table(cells, names, replaced):
+    fitted = operate(replaced(cells(), **{names[0]: np.ones(240)}), "select", rules=["variance"]).fitted
+    found = operate(cells(seed=3), "select", fitted=fitted).table()
+    assert names[0] not in found.column_names
+    assert names[1] in found.column_names
+
+
+def test_exactly_at_the_cut_off_is_kept(cells, names, replaced):
+    holes = np.arange(240.0)
+    holes[:12] = np.nan
+    done = operate(replaced(cells(), **{names[0]: holes}), "select", rules=["missing"], missing=0.05)
+    assert done.told["left_out"] == {}
+
+
+def test_variance_zero_means_constant(cells, names, replaced):
+    table = replaced(cells(), **{names[0]: np.full(240, 0.1), names[1]: 1e-9 * np.arange(240)})
+    done = operate(table, "select", rules=["variance"], variance=0)
+    assert done.fitted["feature"].to_pylist() == [names[0]]
+
+
+def test_negative_correlation_counts_on_request(cells, names, replaced):
+    table = cells()
+    table = replaced(table, **{names[1]: -table[names[0]].to_numpy()})
+    rules = {"rules": ["correlation"], "controls": {"Metadata_Plate": "P0"}}
+    assert operate(table, "select", **rules).told["left_out"] == {}
+    assert operate(table, "select", signed=False, **rules).told["left_out"] == {"correlation": 1}
+
+
+def test_correlation_with_holes_and_offsets_as_pandas(cells):
+    from phenostream.profiles.groups import assign
+    from phenostream.profiles.statistics import correlations, moments
+    from phenostream.profiles.tables import Held
+
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(240, 3)) @ rng.normal(size=(3, 3)) + 1e7
+    values[rng.random((240, 3)) < 0.1] = np.nan
+    table = cells().select(["CellId"])
+    for place in range(3):
+        table = table.append_column(f"f{place}", [values[:, place]])
+    source, names = Held(table), ["f0", "f1", "f2"]
+    told = moments(source, names, assign(source, ()))
+    found = correlations(source, names, np.ones(240, bool), told.mean[0], np.sqrt(told.variance[0]))
+    np.testing.assert_allclose(found, table.select(names).to_pandas().corr().to_numpy(), rtol=1e-9)
+
+
+def test_a_blocklist_by_name_or_file(cells, names, tmp_path):
+    (tmp_path / "list.txt").write_text(f"blocklist\n{names[0]}\n")
+    for given in ([names[0]], tmp_path / "list.txt"):
+        assert operate(cells(), "select", rules=["blocklist"], blocklist=given).told["left_out"] == {"blocklist": 1}
+    with pytest.raises(NotFoundError, match="no blocklist"):
+        operate(cells(), "select", rules=["blocklist"], blocklist=tmp_path / "none.txt")
+    with pytest.raises(RecipeError, match="no names"):
+        operate(cells(), "select", rules=["blocklist"])
+
+
+def test_nothing_left_is_an_error(cells):
+    with pytest.raises(RecipeError, match="none of 3 features is left"):
+        operate(cells(), "select", rules=["variance"], variance=1e12)
+    with pytest.raises(RecipeError, match="noise needs replicates"):
+        operate(cells(), "select", rules=["noise"])
