@@ -249,7 +249,9 @@ def test_bits_do_not_depend_on_the_batch_for_convolutions(model: inference.Model
         np.testing.assert_array_equal(model.batch(images, batch_size=size), alone)
 
 
-def _pooled(folder: Path, *, size: int | None = None, batch: int | str = "n", dtype: int = TensorProto.FLOAT) -> inference.Package:
+def _pooled(
+    folder: Path, *, size: int | None = None, batch: int | str = "n", dtype: int = TensorProto.FLOAT
+) -> inference.Package:
     """Mean and maximum over the whole image: an output without space, and one that cannot be cut."""
     space = [size or "y", size or "x"]
     nodes = [

@@ -69,6 +69,10 @@ class Frame:
             for length, stride, minimum, fixed in each
         )
 
+    def nearest(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Lengths that the model takes, as they are, for images of `shape`."""
+        return tuple(fixed or length for fixed, length in zip(self.fixed, self.padded(shape), strict=True))
+
     def window(self, lengths: Sequence[int], tile: int | Sequence[int]) -> tuple[int, ...]:
         """`tile` in lengths that the model takes, no longer than the image. Raises WrongShapeError."""
         told = [tile] * len(lengths) if isinstance(tile, int) else list(tile)

@@ -64,9 +64,7 @@ def cost_of(onnx: bytes, frame: Frame, channels: int, dtype: np.dtype[Any]) -> C
 
 def _shape(frame: Frame, pixels: int) -> tuple[int, ...]:
     side = round(pixels ** (1 / max(len(frame.names), 1)))
-    return tuple(
-        fixed or length for fixed, length in zip(frame.fixed, frame.padded([side] * len(frame.names)), strict=True)
-    )
+    return frame.nearest([side] * len(frame.names))
 
 
 def _bytes(onnx: bytes, images: np.ndarray[Any, Any]) -> int:

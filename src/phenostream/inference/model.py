@@ -278,6 +278,11 @@ class Model:
     def _check_batch(self, images: Any) -> None:
         shape = tuple(getattr(images, "shape", ()))
         self._check_shape(shape, shape[1:2], shape[2:])
+        if (wanted := self.frame.nearest(shape[2:])) != shape[2:]:
+            raise WrongShapeError(
+                f"{self.package.name} does not take images of {shape[2:]} pixels as they are",
+                remedy=f"cut or pad them to {wanted}, or use predict",
+            )
         _check_dtype(images.dtype)
 
     def _check_shape(self, shape: tuple[int, ...], channels: tuple[int, ...], space: tuple[int, ...]) -> None:

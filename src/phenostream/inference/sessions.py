@@ -28,8 +28,9 @@ def open_session(onnx: bytes, *, device: Device = "auto", threads: int | None = 
     options.log_severity_level = 3
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, profile
+    providers = _providers(device)
     try:
-        session = onnxruntime.InferenceSession(onnx, options, providers=_providers(device))
+        session = onnxruntime.InferenceSession(onnx, options, providers=providers)
     except Exception as error:  # its errors share no base but Exception
         raise DamagedError(
             f"ONNX Runtime refuses the model: {str(error)[:300]}", remedy="export it again, with a lower opset perhaps"
