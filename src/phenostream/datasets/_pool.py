@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 class Executor(Protocol):
-    """Runs pure functions of picklable arguments: `phenostream.stream.Processes`, Dask's, those of `concurrent.futures`.
+    """Runs pure functions of picklable arguments: `phenostream.stream.Processes`, Dask's, `concurrent.futures`'.
 
     Its attribute `workers`, where it has one, says how many calls it runs at a time.
     """

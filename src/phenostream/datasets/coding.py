@@ -97,9 +97,9 @@ class Coding:
         site = np.empty(self.shape, self.dtype) if out is None else out
         if out is not None:
             self._check(out)
-        flat = site.view(np.uint8).reshape(-1)
-        if not np.shares_memory(flat, site):
+        if not site.flags.c_contiguous:
             raise WrongShapeError("out is not contiguous", remedy="give a C-contiguous array")
+        flat = site.reshape(-1).view(np.uint8)
         check_blob(cast("bytes", blob), ChunkCoding(self.name), self.nbytes, "of a site", DEFAULT)
         source, target = cast("Any", blob), cast("Any", flat)
         try:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from phenostream.values import Field
 
+_IDENTITY = ("study", "plate", "well", "site", "time", "z")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 DATASETS = ("test", "train")
 """The datasets of RxRx1, in the order in which the original hands out its generators."""
@@ -43,7 +44,7 @@ def identity(field: Field) -> str:
 
 def value(field: Field, column: str) -> str:
     """What `column` of a site's row says: a part of its identity, or an annotation; empty where it says nothing."""
-    if column in ("study", "plate", "well", "site", "time", "z"):
+    if column in _IDENTITY:
         return str(getattr(field.id, column))
     return str(field.annotation.get(column, ""))
 
@@ -192,7 +193,7 @@ def _grouped(fields: Iterable[Field], by: Sequence[str]) -> dict[tuple[str, ...]
     for field in fields:
         groups.setdefault(tuple(value(field, column) for column in by), []).append(field)
     for at, column in enumerate(by):
-        if groups and not any(words[at] for words in groups):
+        if column not in _IDENTITY and groups and not any(words[at] for words in groups):
             raise RecipeError(f"no site says its {column!r}", remedy="group by columns that the sites have")
     return groups
 
