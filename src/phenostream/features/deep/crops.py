@@ -1,11 +1,10 @@
-"""How crops are made: which box, whose pixels, which intensities become 0 and 1."""
+"""Crops of the objects of one field, cut and scaled as the settings say."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from phenostream.features.deep.boxes import centroids, outline_means
 from phenostream.features.deep.gather import gather, gather_deepprofiler, ranges
@@ -13,38 +12,11 @@ from phenostream.features.deep.gather import gather, gather_deepprofiler, ranges
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from phenostream.features.deep.settings import CropSettings
     from phenostream.features.scene import Scene
 
 # Percentiles of a field's pixels that become 0 and 1 where intensities are compared within a field.
 _FIELD = (0.1, 99.9)
-
-
-class CropSettings(BaseModel):
-    """How the crop around an object is made. A model package says which crops it was trained on; these override it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    geometry: Literal["plain", "deepprofiler"] = Field(
-        "plain",
-        description="deepprofiler: a fixed box around the mean of the outline, sampled and enlarged as DeepProfiler "
-        "does it, zero outside of the image; nothing but `box_px` applies then",
-    )
-    box: Literal["fixed", "object"] = Field(
-        "fixed", description="fixed: the same box for all, so that size shows; object: scaled to each object's size"
-    )
-    box_px: float = Field(64, gt=1, le=4096, description="side of the fixed box in pixels")
-    diameter: float | None = Field(
-        None, gt=0, description="of a typical object in pixels: the fixed box is scaled to it, as the model was trained"
-    )
-    times: float = Field(
-        2.0, gt=0, le=32, description="side of the box as a multiple of the object's equivalent diameter (box: object)"
-    )
-    mask: bool = Field(False, description="only the object's own pixels; else its surroundings as well")
-    intensity: Literal["crop", "field", "absolute"] = Field(
-        "crop",
-        description="what becomes 0 and 1: least and largest pixel of the crop; the field's 0.1 and 99.9 percentiles; "
-        "or 0 and the largest value of the pixel type",
-    )
 
 
 class Cutter:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from phenostream import inference
 from phenostream.errors import ChannelMissingError, RecipeError, WrongShapeError
-from phenostream.features.deep.crops import CropSettings, Cutter
+from phenostream.features.deep.crops import Cutter
+from phenostream.features.deep.settings import DEFAULT_MODEL, CropSettings, DeepSettings
 from phenostream.features.scene import Scene
 from phenostream.values import Column, with_columns
 
@@ -27,29 +29,16 @@ if TYPE_CHECKING:
 VERSION = 1
 #: Key of the schema's metadata under which a table says which package made its embeddings.
 KEY = "phenostream.embedding"
-DEFAULT_MODEL = "cellnet"
 # Objects that are cut and embedded together: always the same ones, so that no setting of a run changes a bit.
 _TOGETHER = 32
-
-
-class DeepSettings(BaseModel):
-    """Which model embeds the objects, and from which crops."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str = Field(
-        DEFAULT_MODEL, description="a model package: a name that `phenostream models list` knows, or a folder"
-    )
-    channels: tuple[str, ...] | None = Field(None, description="channels to look at, by name; all where not given")
-    crops: dict[str, Any] = Field(
-        default_factory=dict, description="how the crops differ from those the package was made for: `{mask: true}`"
-    )
+#: Megabytes that the model may use for them, beside its weights.
+MEMORY_MB = 384
 
 
 class Embedder:
     """A loaded package with its crops. Keep one for many fields."""
 
-    def __init__(self, settings: DeepSettings, *, device: Device = "auto", threads: int | None = None) -> None:
+    def __init__(self, settings: DeepSettings, *, threads: int | None = None) -> None:
         """Load the package.
 
         Raises:
@@ -60,7 +49,7 @@ class Embedder:
         self.package = inference.find(settings.model)
         self.size = _size(self.package)
         self.crops = _crops(self.package, settings.crops)
-        self._model = inference.load(self.package, device=device, threads=threads)
+        self._model = inference.load(self.package, device=settings.device, threads=threads)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -114,7 +103,7 @@ class Embedder:
         for first in range(0, len(scene), _TOGETHER):
             crops = cut(first, min(first + _TOGETHER, len(scene)))
             fed = crops if together else crops.reshape(-1, 1, self.size, self.size)
-            out[first : first + len(crops)] = self._ask(fed).reshape(len(crops), -1)
+            out[first : first + len(crops)] = self.seen(fed).reshape(len(crops), -1)
         return out
 
     def _scene(self, image: NDArray[Any], labels: NDArray[Any], channels: Sequence[str] | None) -> Scene:
@@ -131,8 +120,10 @@ class Embedder:
             )
         return Scene(np.stack(chosen), labels, wanted) if tuple(wanted) != scene.channels else scene
 
-    def _ask(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._model.batch(crops, batch_size=_TOGETHER).reshape(len(crops), self.width)
+    def seen(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, D) of crops (N, C, S, S) that are cut and scaled already."""
+        found = self._model.batch(crops, batch_size=_TOGETHER, memory_mb=MEMORY_MB)
+        return found.reshape(len(crops), self.width)
 
 
 def embed(
@@ -166,7 +157,7 @@ def embed(
         WrongShapeError, WrongDtypeError, NotFiniteError, ChannelMissingError: as :func:`phenostream.features.measure`.
         RecipeError: a wrong setting of `crops`.
     """
-    return _kept(model, _told(crops), device, threads).embed(image, labels, channels)
+    return _kept(DeepSettings(model=model, crops=_told(crops), device=device), threads).embed(image, labels, channels)
 
 
 def embed_crops(
@@ -184,7 +175,7 @@ def embed_crops(
     Returns:
         (N, D) float32.
     """
-    embedder = _kept(model, "{}", device, threads)
+    embedder = _kept(DeepSettings(model=model, device=device), threads)
     stack = np.asarray(crops)
     stack = (stack[:, None] if stack.ndim == 3 else stack).astype(np.float32)
     if stack.ndim != 4 or stack.shape[2:] != (embedder.size, embedder.size):
@@ -192,7 +183,7 @@ def embed_crops(
     low, high = (pick(stack, axis=(2, 3), keepdims=True) for pick in (np.min, np.max))
     scaled = (stack - low) / np.where(high > low, high - low, 1)
     each = len(embedder.package.channels)
-    return embedder._ask(scaled.reshape(-1, each, *scaled.shape[2:])).reshape(len(stack), -1)  # noqa: SLF001
+    return embedder.seen(scaled.reshape(-1, each, *scaled.shape[2:])).reshape(len(stack), -1)
 
 
 def embed_table(
@@ -211,8 +202,7 @@ def embed_table(
         channels), whose field metadata says role ``feature``, family ``embedding`` and the channel. The schema's
         metadata names the package and its hash.
     """
-    chosen = settings or DeepSettings()
-    return _keep(chosen.model_dump_json(), "auto", threads).table(image, labels, channels, compartment=compartment)
+    return _kept(settings or DeepSettings(), threads).table(image, labels, channels, compartment=compartment)
 
 
 def identity(package: inference.Package, crops: CropSettings) -> dict[str, Any]:
@@ -227,19 +217,21 @@ def resolved(settings: DeepSettings) -> dict[str, Any]:
     return identity(package, _crops(package, settings.crops))
 
 
-def _told(crops: CropSettings | Mapping[str, Any] | None) -> str:
-    if isinstance(crops, CropSettings):
-        return crops.model_dump_json()
-    return json.dumps(dict(crops or {}), sort_keys=True)
+def _told(crops: CropSettings | Mapping[str, Any] | None) -> dict[str, Any]:
+    return crops.model_dump(exclude_unset=True) if isinstance(crops, CropSettings) else dict(crops or {})
 
 
-def _kept(model: str, crops: str, device: str, threads: int | None) -> Embedder:
-    return _keep(DeepSettings(model=model, crops=json.loads(crops)).model_dump_json(), device, threads)
+def _kept(settings: DeepSettings, threads: int | None) -> Embedder:
+    """An embedder, made anew only where settings or package have changed."""
+    description = inference.names().get(settings.model, Path(settings.model)) / "rdf.yaml"
+    stamp = description.stat().st_mtime_ns if description.is_file() else 0
+    return _keep(settings.model_dump_json(), stamp, threads)
 
 
 @lru_cache(maxsize=4)
-def _keep(settings: str, device: Any, threads: int | None) -> Embedder:
-    return Embedder(DeepSettings.model_validate_json(settings), device=device, threads=threads)
+def _keep(settings: str, stamp: int, threads: int | None) -> Embedder:
+    del stamp
+    return Embedder(DeepSettings.model_validate_json(settings), threads=threads)
 
 
 def _size(package: inference.Package) -> int:
