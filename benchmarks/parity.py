@@ -25,7 +25,7 @@ What differs by more than rounding has a reason:
   those of 4.2, as ExampleHuman shows.
 * `AreaShape_Solidity`: the convex hull of both versions is older than 4.2's, to which cp_measure is the witness.
 * `Location_MaxIntensity`: among equally bright pixels CellProfiler takes any, we the first.
-* Granularity, radial distribution, neighbours: not in these outputs, or measured among objects whose masks are not known.
+* Granularity, radial distribution, neighbours: not in these outputs, or measured among objects of unknown masks.
 
 """
 
