@@ -99,11 +99,8 @@ def triangle(source: Source, names: Sequence[str], rows: NDArray[np.bool_], cent
     """
     factor: Any = np.zeros((0, len(names)))
     waiting: list[Floats] = []
-    start = held = 0
-    for table in source.tables(names):
-        chosen = rows[start : start + table.num_rows]
-        start += table.num_rows
-        block = (matrix(table, names)[chosen] - centre) / scale
+    held = 0
+    for block in _standardised(source, names, rows, centre, scale):
         waiting.append(block)
         held += len(block)
         if held >= 4 * len(names):
@@ -121,11 +118,8 @@ def correlations(
     """
     size = len(names)
     n, s, q, p = (np.zeros((size, size)) for _ in range(4))
-    start, gaps = 0, False
-    for table in source.tables(names):
-        chosen = rows[start : start + table.num_rows]
-        start += table.num_rows
-        block = (matrix(table, names)[chosen] - centre) / scale
+    gaps = False
+    for block in _standardised(source, names, rows, centre, scale):
         there = ~np.isnan(block)
         if gaps or not there.all():
             gaps = True
@@ -151,6 +145,20 @@ def matrix(table: pa.Table, names: Sequence[str]) -> Floats:
     for place, name in enumerate(names):
         made[place] = numbers(table.column(name))
     return made.T
+
+
+def _standardised(
+    source: Source, names: Sequence[str], rows: NDArray[np.bool_], centre: Floats, scale: Floats
+) -> Iterator[Floats]:
+    """The chosen rows, piece by piece, as (rows, columns), shifted and scaled."""
+    start = 0
+    for table in source.tables(names):
+        chosen = rows[start : start + table.num_rows]
+        start += table.num_rows
+        block = matrix(table if chosen.all() else table.filter(pa.array(chosen)), names)
+        block -= centre
+        block /= scale
+        yield block
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -79,15 +80,37 @@ def without(source: Source, gone: set[str]) -> Source:
     return Mapped(source, left, lambda table, names: table.select(list(names)), lambda names: names)
 
 
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What the rules judge by, read once for all of them."""
+
+    source: Source
+    assigned: Assigned
+    count: Found
+    mean: Found
+    variance: Found
+
+    @classmethod
+    def of(cls, source: Source, names: list[str], assigned: Assigned) -> _Rows:
+        told = moments(source, names, assigned)
+        found = (dict(zip(names, one[0].tolist(), strict=True)) for one in (told.count, told.mean, told.variance))
+        return cls(source, assigned, *found)
+
+    @property
+    def number(self) -> int:
+        return int(self.assigned.fitting[0])
+
+
 def _judge(source: Source, names: list[str], settings: Settings) -> pa.Table:
     judged: list[tuple[str, str, float | None]] = []
     assigned = assign(source, (), settings.controls)
     refuse_unfitted(assigned, 2, drop=False)
+    rows = _Rows.of(source, names, assigned)
     left = names
     for rule in settings.rules:
         if not left:
             break
-        found = _RULES[rule](source, left, assigned, settings)
+        found = _RULES[rule](rows, left, settings)
         judged += [(name, rule, found[name]) for name in left if name in found]
         left = [name for name in left if name not in found]
     columns = list(zip(*judged, strict=True)) or [(), (), ()]
@@ -96,49 +119,45 @@ def _judge(source: Source, names: list[str], settings: Settings) -> pa.Table:
     return pa.table(arrays, names=["feature", "rule", "value"])
 
 
-def _variance(source: Source, names: list[str], assigned: Assigned, settings: Settings) -> Found:
+def _variance(rows: _Rows, names: list[str], settings: Settings) -> Found:
     if settings.variance == 0:
         # Rounding gives a constant a tiny variance; its range is zero for sure.
-        least, most = _range(source, names, assigned)
+        least, most = _range(rows, names)
         return {name: 0.0 for name in names if not most[name] - least[name] > 0}
-    variance = moments(source, names, assigned).variance[0]
-    return {name: float(one) for name, one in zip(names, variance, strict=True) if not one > settings.variance}
+    return {name: rows.variance[name] for name in names if not rows.variance[name] > settings.variance}
 
 
-def _missing(source: Source, names: list[str], assigned: Assigned, settings: Settings) -> Found:
-    rows = int(assigned.fitting[0])
-    shares = (rows - moments(source, names, assigned).count[0]) / rows
-    return {name: float(one) for name, one in zip(names, shares, strict=True) if one > settings.missing}
+def _missing(rows: _Rows, names: list[str], settings: Settings) -> Found:
+    shares = {name: (rows.number - rows.count[name]) / rows.number for name in names}
+    return {name: share for name, share in shares.items() if share > settings.missing}
 
 
-def _outlier(source: Source, names: list[str], assigned: Assigned, settings: Settings) -> Found:
-    least, most = _range(source, names, assigned)
+def _outlier(rows: _Rows, names: list[str], settings: Settings) -> Found:
+    least, most = _range(rows, names)
     largest = {name: max(abs(least[name]), abs(most[name])) for name in names if most[name] >= least[name]}
     return {name: value for name, value in largest.items() if value > settings.outlier}
 
 
-def _frequency(source: Source, names: list[str], assigned: Assigned, settings: Settings) -> Found:
-    rows = int(assigned.fitting[0])
-    width = max(1, int(settings.memory // (24 * rows)))
+def _frequency(rows: _Rows, names: list[str], settings: Settings) -> Found:
+    width = max(1, int(settings.memory // (24 * rows.number)))
     found = {}
     for start in range(0, len(names), width):
         block = names[start : start + width]
-        for name, values in _columns(source, block, assigned).items():
+        for name, values in _columns(rows, block).items():
             _, counts = np.unique(values[~np.isnan(values)], return_counts=True)
             top = np.sort(counts)[-2:]
             ratio = float(top[0] / top[1]) if len(top) == 2 else 0.0
-            if ratio < settings.frequency or len(counts) / rows < settings.unique:
-                found[name] = ratio if ratio < settings.frequency else len(counts) / rows
+            if ratio < settings.frequency or len(counts) / rows.number < settings.unique:
+                found[name] = ratio if ratio < settings.frequency else len(counts) / rows.number
     return found
 
 
-def _correlation(source: Source, names: list[str], assigned: Assigned, settings: Settings) -> Found:
+def _correlation(rows: _Rows, names: list[str], settings: Settings) -> Found:
     """Of each pair above the cut-off, the one goes that is more correlated with all features together."""
-    told = moments(source, names, assigned)
-    spread = np.sqrt(told.variance[0])
+    spread = np.sqrt([rows.variance[name] for name in names])
+    centre = np.nan_to_num([rows.mean[name] for name in names])
     scale = np.where(spread > 0, spread, 1.0)
-    centre = np.where(np.isnan(told.mean[0]), 0.0, told.mean[0])
-    matrix_ = correlations(source, names, assigned.codes >= 0, centre, scale)
+    matrix_ = correlations(rows.source, names, rows.assigned.codes >= 0, centre, scale)
     total = np.nansum(np.abs(matrix_), axis=0)
     place = np.empty(len(names), int)
     place[np.argsort(total, kind="stable")] = np.arange(len(names))
@@ -150,16 +169,16 @@ def _correlation(source: Source, names: list[str], assigned: Assigned, settings:
     return found
 
 
-def _noise(source: Source, names: list[str], _assigned: Assigned, settings: Settings) -> Found:
+def _noise(rows: _Rows, names: list[str], settings: Settings) -> Found:
     if not settings.noise_by:
         raise RecipeError("the rule noise needs replicates", remedy="set `noise_by: [Metadata_Compound]`")
-    groups = assign(source, settings.noise_by, settings.controls)
-    spread = np.sqrt(moments(source, names, groups).variance)
+    groups = assign(rows.source, settings.noise_by, settings.controls)
+    spread = np.sqrt(moments(rows.source, names, groups).variance)
     told = np.nanmean(spread, axis=0)
     return {name: float(one) for name, one in zip(names, told, strict=True) if one > settings.noise}
 
 
-def _blocklist(_source: Source, names: list[str], _assigned: Assigned, settings: Settings) -> dict[str, Any]:
+def _blocklist(_rows: _Rows, names: list[str], settings: Settings) -> dict[str, Any]:
     listed = settings.blocklist
     if isinstance(listed, Path):
         if not listed.is_file():
@@ -176,10 +195,10 @@ _RULES: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _range(source: Source, names: list[str], assigned: Assigned) -> tuple[Found, Found]:
+def _range(rows: _Rows, names: list[str]) -> tuple[Found, Found]:
     least, most, start = dict.fromkeys(names, np.inf), dict.fromkeys(names, -np.inf), 0
-    for table in source.tables(names):
-        taking = assigned.codes[start : start + table.num_rows] >= 0
+    for table in rows.source.tables(names):
+        taking = rows.assigned.codes[start : start + table.num_rows] >= 0
         start += table.num_rows
         for name in names:
             values = numbers(table.column(name))[taking]
@@ -189,11 +208,11 @@ def _range(source: Source, names: list[str], assigned: Assigned) -> tuple[Found,
     return least, most
 
 
-def _columns(source: Source, names: Sequence[str], assigned: Assigned) -> dict[str, Any]:
+def _columns(rows: _Rows, names: Sequence[str]) -> dict[str, Any]:
     pieces: dict[str, list[Any]] = {name: [] for name in names}
     start = 0
-    for table in source.tables(names):
-        taking = assigned.codes[start : start + table.num_rows] >= 0
+    for table in rows.source.tables(names):
+        taking = rows.assigned.codes[start : start + table.num_rows] >= 0
         start += table.num_rows
         for name in names:
             pieces[name].append(numbers(table.column(name))[taking])

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from phenostream.errors import DamagedError, HostileError
+from phenostream.errors import DamagedError, HostileError, PhenostreamError
 
 #: The names that NumPy writes into a pickled array; they are recognised as words, never looked up.
 _WORDS = {
@@ -47,6 +47,8 @@ def plain_dict(data: bytes) -> dict[str, Any]:
     """
     try:
         found = _run(data)
+    except PhenostreamError:
+        raise
     except (IndexError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise DamagedError(f"the pickled metadata is broken: {error}") from error
     if isinstance(found, _Call) and found.word == "_reconstruct" and isinstance(found.state, tuple):

@@ -61,7 +61,7 @@ def read(path: Path, settings: Settings) -> Source:
     if image is None:
         raise NotFoundError(f"{path} has no image table", remedy=f"it has {', '.join(names[:12]) or 'no table'}")
     start = image[: -len("image")]
-    objects = {name.removeprefix(start): name for name in names if {IMAGE, OBJECT} <= set(columns[name])}
+    objects = {name.removeprefix(start): name for name in sorted(names) if {IMAGE, OBJECT} <= set(columns[name])}
     if settings.compartments:
         if missing := [name for name in settings.compartments if name not in objects]:
             raise NotFoundError(f"no table of {missing[0]} in {path}", remedy=f"there are {', '.join(objects)}")

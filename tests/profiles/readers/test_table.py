@@ -1,0 +1,113 @@
+"""CSV, Parquet, idrstream's batches and AnnData."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from phenostream.errors import DamagedError, HostileError, TooLargeError
+from phenostream.profiles import export, read_profiles
+from phenostream.profiles.reading import read_foreign
+from phenostream.profiles.tables import Held, feature_names, whole, write_table
+from phenostream.values import columns_of
+
+
+def test_a_csv_keeps_text_and_missing_values(tmp_path):
+    (tmp_path / "p.csv").write_text(
+        "Metadata_Plate,Cells_AreaShape_Area,Cells_Texture_Entropy_DNA_3_00_256,score\n0012,1,nan,x\n0013,2.5,,y\n"
+    )
+    table = whole(read_foreign(tmp_path / "p.csv"))
+    assert table["Metadata_Plate"].to_pylist() == ["0012", "0013"]
+    assert table["Cells_AreaShape_Area"].to_pylist() == [1, 2.5]
+    assert table["Cells_Texture_Entropy_DNA_3_00_256"].null_count == 2
+    assert feature_names(table.schema) == ["Cells_AreaShape_Area", "Cells_Texture_Entropy_DNA_3_00_256"]
+    with pytest.raises(DamagedError, match="invalid value 'x'"):
+        whole(read_foreign(tmp_path / "p.csv", features=["score"]))
+
+
+def test_a_plain_parquet_table_is_read_by_its_names(tmp_path):
+    frame = pd.DataFrame({"Metadata_Well": ["A1"], "Cells_AreaShape_Area": [1], "Cells_Text": ["x"], "extra": [2.0]})
+    frame.to_parquet(tmp_path / "p.parquet")
+    table = whole(read_foreign(tmp_path / "p.parquet", features=["extra"]))
+    assert feature_names(table.schema) == ["Cells_AreaShape_Area", "extra"]
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        (b"", DamagedError, "no header"),
+        (b"a,a\n1,2\n", DamagedError, "two columns"),
+        (b"\xff\xfe\x00,\n", DamagedError, "not a CSV"),
+        (b"a,b\n1\n", DamagedError, "Expected 2 columns, got 1"),
+        (b"a" * (65 << 20), TooLargeError, "64 MiB"),
+        (b"a,b\n" + b"1" * (20 << 20), HostileError, "line of more than"),
+        (b",".join(b"c%d" % place for place in range(100_001)) + b"\n", TooLargeError, "100001 columns"),
+    ],
+)
+def test_bad_csv_is_named(tmp_path, content, error, message):
+    (tmp_path / "p.csv").write_bytes(content)
+    with pytest.raises(error, match=message):
+        whole(read_foreign(tmp_path / "p.csv"))
+
+
+def test_a_header_alone_is_a_table_without_rows(tmp_path):
+    (tmp_path / "p.csv").write_text("Metadata_Well,Cells_AreaShape_Area\n")
+    assert whole(read_foreign(tmp_path / "p.csv")).num_rows == 0
+
+
+def test_a_cut_gzip_file_is_damage(tmp_path):
+    packed = gzip.compress(b"Metadata_Well,Cells_AreaShape_Area\n" + b"A1,1.5\n" * 1000)
+    (tmp_path / "p.csv.gz").write_bytes(packed[:-20])
+    with pytest.raises(DamagedError, match="damaged"):
+        whole(read_foreign(tmp_path / "p.csv.gz"))
+
+
+def test_batches_in_the_order_of_their_numbers(tmp_path):
+    for number in (10, 2):
+        text = f",Metadata_Plate,Metadata_Well,Location_Center_X,AreaShape_Area,efficientnet_3\n0,P,15_{number},1,2,.5\n"
+        (tmp_path / f"batch_{number}.csv.gz").write_bytes(gzip.compress(text.encode()))
+    table = whole(read_foreign(tmp_path))
+    assert table["Metadata_Well"].to_pylist() == ["15_2", "15_10"]
+    assert feature_names(table.schema) == ["AreaShape_Area", "efficientnet_3"]
+    assert "" not in table.column_names
+
+
+def test_real_profiles_of_wells(data):
+    table = whole(read_foreign(data / "fields" / "profiles_bbbc021" / "ljosa_jbiomolscreen_2013_per_well_mean.csv.gz"))
+    assert table.num_rows == 632
+    place = data / "fields" / "profiles_bbbc021" / "ljosa_jbiomolscreen_2013_per_well_mean.csv.gz"
+    frame = pd.read_csv(place, float_precision="round_trip")
+    for name in feature_names(table.schema):
+        np.testing.assert_array_equal(table[name].to_numpy(), frame[name].to_numpy(float))
+
+
+def test_what_is_exported_as_anndata_comes_back(folder, make, tmp_path):
+    pytest.importorskip("anndata")
+    folder.add(make("A4", 5), well="A4")
+    folder.add(make("A5", 4), well="A5")
+    export(folder.path, "anndata", tmp_path / "cells.h5ad")
+    whole_run = read_profiles(folder.path)
+    source = read_foreign(tmp_path / "cells.h5ad")
+    table = whole(source)
+    assert source.count() == 9
+    assert table["CellId"].equals(whole_run["CellId"])
+    told = {column.name: column for column in columns_of(whole_run.schema) if column.role == "feature"}
+    back = {column.name: column for column in columns_of(table.schema) if column.role == "feature"}
+    assert back == told
+    for name in told:
+        np.testing.assert_array_equal(table[name].to_numpy(), whole_run[name].to_numpy())
+    (tmp_path / "no.h5ad").write_bytes(b"no")
+    with pytest.raises(DamagedError, match="no AnnData"):
+        read_foreign(tmp_path / "no.h5ad")
+
+
+def test_a_run_folder_is_known_too(folder, make, tmp_path):
+    folder.add(make("A4", 5), well="A4")
+    assert whole(read_foreign(folder.path)).equals(read_profiles(folder.path))
+    write_table(Held(read_profiles(folder.path).drop_columns(["Nuclei_Outline_X", "Nuclei_Outline_Y"])), tmp_path / "c.parquet")
+    assert feature_names(read_foreign(tmp_path / "c.parquet").schema()) == [
+        "Nuclei_AreaShape_Area", "Nuclei_Intensity_MeanIntensity_DNA",
+    ]  # fmt: skip
