@@ -269,7 +269,8 @@ def _pooled(
     mean = given.astype(np.float32).mean((2, 3))
     return inference.write_package(
         folder, name="pooled", description="The mean.", onnx=model.SerializeToString(), weights={"none": np.zeros(1)},
-        image=inference.Image("rgb", size=size), outputs=[inference.Output("mean", "rgb", ratio=None), inference.Output("flat", "rgb")],
+        image=inference.Image("rgb", size=size),
+        outputs=[inference.Output("mean", "rgb", ratio=None), inference.Output("flat", "rgb")],
         test_input=given, test_output={"mean": mean, "flat": given - mean[..., None, None]}, training={}, metrics={},
     )  # fmt: skip
 

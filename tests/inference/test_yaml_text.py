@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 import yaml
 from hypothesis import given
@@ -51,7 +53,5 @@ def test_length_is_capped_before_parsing() -> None:
 
 @given(st.binary(max_size=100))
 def test_noise_is_a_mapping_or_refused_by_name(data: bytes) -> None:
-    try:
+    with suppress(PhenostreamError):
         assert isinstance(read_yaml(data), dict)
-    except PhenostreamError:
-        pass

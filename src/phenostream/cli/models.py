@@ -86,7 +86,8 @@ def check(
 
 @app.command(
     "import",
-    epilog="\b\nExamples:\n  phenostream models import ./my-model\n  phenostream models import my-model.zip --name mine\n"
+    epilog="\b\nExamples:\n  phenostream models import ./my-model\n"
+    "  phenostream models import my-model.zip --name mine\n"
     "  phenostream models import https://github.com/OWNER/PROJECT/releases/download/v1/model.zip --sha256 HASH",
 )
 def import_(

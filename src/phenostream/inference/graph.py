@@ -16,7 +16,7 @@ from phenostream.inference.limits import DEFAULT, Limits
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Graph", "Value", "read_graph"]
+__all__ = ["Graph", "Step", "Value", "read_graph", "read_steps"]
 
 _STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 _TYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool",
@@ -129,6 +129,13 @@ class _Walk:
                 outputs.append(self._value(content))
         return tuple(value for value in inputs if value.name not in known), tuple(outputs)
 
+    def step(self, data: memoryview) -> Step:
+        told: dict[int, list[str]] = {1: [], 2: [], 4: []}
+        for number, content in self.messages(data):
+            if number in told:
+                told[number].append(_text(content))
+        return Step("".join(told[4]), tuple(told[1]), tuple(told[2]))
+
     def _node(self, data: memoryview, depth: int) -> None:
         operator, domain = "", ""
         for number, content in self.messages(data):
@@ -233,3 +240,19 @@ def _text(data: memoryview) -> str:
 
 def _damaged(why: str) -> DamagedError:
     return DamagedError(f"the bytes are no ONNX model: {why}", remedy="get the file again")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A node of a graph: its operator, and the tensors that it takes and gives."""
+
+    operator: str
+    takes: tuple[str, ...]
+    gives: tuple[str, ...]
+
+
+def read_steps(data: bytes) -> list[Step]:
+    """The nodes of our own graph as ONNX Runtime has written it after optimising, in order; subgraphs are left out."""
+    walk = _Walk(DEFAULT)
+    graphs = [content for number, content in walk.messages(memoryview(data)) if number == 7]
+    return [walk.step(content) for graph in graphs for number, content in walk.messages(graph) if number == 1]
