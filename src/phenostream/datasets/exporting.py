@@ -126,10 +126,16 @@ def read_export(folder: Path | str) -> Iterator[tuple[dict[str, Any], Example]]:
     told = _described(root)
     kind = Kind(tuple(told["shape"]), told["dtype"], tuple(told["channels"]))
     read = _PLUGS.load(told["format"]).read
-    rows = iter(pq.read_table(root / _INDEX).to_pylist())
-    for path, _, _ in told["files"]:
-        for example in read(root / path, kind):
-            yield next(rows), example
+    rows: dict[str, list[dict[str, Any]]] = {path: [] for path, _, _ in told["files"]}
+    for row in pq.read_table(root / _INDEX).to_pylist():
+        rows[row["file"]].append(row)
+    for path, own in rows.items():
+        count = 0
+        for count, example in enumerate(read(root / path, kind), 1):
+            if count <= len(own):
+                yield own[count - 1], example
+        if count != len(own):
+            raise DamagedError(f"{path} holds {count} of {len(own)} sites", remedy="write the export again")
 
 
 def verify_export(folder: Path | str) -> list[str]:
