@@ -1,0 +1,103 @@
+"""Objects by a network that knows one scale: the image is brought to it, and what the network says is brought back."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from phenostream.objects.instances import RULE, Rule, instances, typical_diameter
+from phenostream.objects.level import calm, estimate_diameter, normalise
+from phenostream.objects.resample import resample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Image = NDArray[np.float32]
+    Labels = NDArray[np.int32]
+
+Predict: TypeAlias = "Callable[[NDArray[np.float32]], NDArray[np.float32]]"
+
+PERCENTILES = 1.0, 99.8  # which become 0 and 1
+WORKING = 22.0  # diameter in pixels at which objects are shown to the network
+_SIZES = 4.0, 500.0  # diameters in pixels that are believed
+_LARGEST = 3.0  # factor by which an image is enlarged at most
+_SMALLEST = 16  # pixels of the shortest side that is left
+_AGREE = 1.4  # factor between the estimated diameter and the one found, up to which one look is enough
+_LOOKS = 3
+_THUMBNAIL = 700  # pixels of the longest side of the image from which the diameter is estimated
+
+
+def label_with(
+    predict: Predict,
+    image: NDArray[Any],
+    diameter: float | None = None,
+    *,
+    working: float = WORKING,
+    rule: Rule = RULE,
+) -> Labels:
+    """Label the objects of one image.
+
+    Without `diameter`, it is estimated from the image, and corrected by the objects found until both agree (three
+    looks at most).
+
+    Args:
+        predict: intensities (Y, X) -> maps (3, Y, X) as :func:`instances` takes them.
+        image: (Y, X), finite integers or floats.
+        diameter: typical diameter of the objects in pixels; estimated when None.
+        working: the diameter in pixels that `predict` knows best.
+        rule: how maps become objects.
+
+    Returns:
+        (Y, X) int32: 0 is background; numbers are positive, with gaps. A flat or empty image has no objects.
+    """
+    scaled = stretched(image)
+    if scaled is None:
+        return np.zeros(image.shape, np.int32)
+    size = diameter or believed(_estimate(scaled))
+    for _ in range(_LOOKS):
+        labels = _look(predict, scaled, size, working, rule)
+        found = None if diameter else typical_diameter(labels)
+        if found is None or max(found / size, size / found) <= _AGREE:
+            break
+        size = believed(found)
+    return labels
+
+
+def stretched(image: NDArray[Any]) -> Image | None:
+    """Intensities with the first and the 99.8th percentile at 0 and 1, not clipped; None for an empty or flat image."""
+    if image.size == 0 or image.min() == image.max():
+        return None
+    low, high = np.percentile(image, PERCENTILES)
+    if high <= low:
+        low, high = float(image.min()), float(image.max())
+    return ((image.astype(np.float64) - low) / (high - low)).astype(np.float32)
+
+
+def believed(diameter: float) -> float:
+    """`diameter` within what objects can measure, in pixels."""
+    return min(max(diameter, _SIZES[0]), _SIZES[1])
+
+
+def shape_at(shape: tuple[int, ...], factor: float) -> tuple[int, int]:
+    """Shape of an image (Y, X) of `shape` enlarged by `factor`, as far as that is allowed."""
+    factor = min(max(factor, _SMALLEST / min(shape)), _LARGEST)
+    rows, columns = (max(1, round(side * factor)) for side in shape)
+    return rows, columns
+
+
+def _look(predict: Predict, scaled: Image, diameter: float, working: float, rule: Rule) -> Labels:
+    shown = resample(scaled, shape_at(scaled.shape, working / diameter))
+    maps = predict(shown)
+    return instances(np.stack([resample(one, (scaled.shape[0], scaled.shape[1])) for one in maps]), diameter, rule)
+
+
+def _estimate(scaled: Image) -> float:
+    factor = max(1, math.ceil(max(scaled.shape) / _THUMBNAIL))
+    small = resample(scaled, shape_at(scaled.shape, 1 / factor))
+    level = normalise(np.clip(small, 0, 1))
+    quiet = calm(level) if level is not None else None
+    return (WORKING if quiet is None else estimate_diameter(quiet[0])) * factor

@@ -1,0 +1,253 @@
+"""`segment`: learn to tell apart the objects of one kind in one channel, at one working scale."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path  # noqa: TC003  (pydantic reads it)
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from phenostream.inference import Image, Output, Package, write_package
+from phenostream.objects.instances import RULE, Rule, typical_diameter
+from phenostream.objects.resample import resample
+from phenostream.objects.trained import PERCENTILES, WORKING, label_with, shape_at, stretched
+from phenostream.training.export import to_onnx
+from phenostream.training.losses.segment import map_losses
+from phenostream.training.networks.unet import UNet
+from phenostream.training.plug import Task
+from phenostream.training.segmentation.augment import cut, nothing, photograph
+from phenostream.training.segmentation.pictures import Picture, hashes, read_pictures
+from phenostream.training.segmentation.precision import matches, precision
+from phenostream.training.segmentation.targets import HEAVIEST, MAPS, targets, weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+_TOUCHING, _SEEN = 0.35, 0.75  # shares of windows with a contact in them, and with at least an object
+_PLACES = 400  # that are kept of each picture
+_RARE = 0.35  # 0: images of all shapes are drawn alike; 1: each shape as often
+
+
+class Settings(BaseModel):
+    """What is learnt from which images; lengths are in pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path = Field(description="Folder of images/*.tif and masks/*.tif, or of zip files that hold them.")
+    name: str = Field("nuclei", description="Name of the package.")
+    folds: int = Field(5, ge=2, description="Parts into which the images are dealt for cross-validation.")
+    fold: int | None = Field(None, ge=0, description="Part kept for validation; empty: all images are learnt from.")
+    deal: int = Field(0, ge=0, description="Seed of the dealing.")
+    examples: int = Field(2000, ge=1, description="Windows an epoch.")
+    side: int = Field(128, ge=32, multiple_of=16, description="Side of a window.")
+    diameter: float = Field(WORKING, gt=4, description="Typical diameter at which objects are shown to the network.")
+    empty: float = Field(0.01, ge=0, lt=1, description="Share of windows with nothing but noise.")
+    widths: tuple[int, ...] = Field((24, 48, 72, 96), min_length=2, description="Channels of the network's levels.")
+    rule: Rule = Field(RULE, description="How maps become objects; kept in the package.")
+
+
+def build(settings: Settings) -> Segmentation:
+    """The task of `settings`; images are read when they are first asked for."""
+    return Segmentation(settings)
+
+
+class MapNet(nn.Module):
+    """Stretched intensities (N, 1, Y, X) -> logits of the maps (N, 3, Y, X).
+
+    The intensity is seen plain and as its inverse hyperbolic sine, in which nuclei of a tenth and of ten times the
+    usual brightness differ alike.
+    """
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.unet = UNet(inputs=2, outputs=len(MAPS), widths=widths)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The logits."""
+        return self.unet(torch.cat([image, torch.asinh(20 * image) / 3], dim=1))
+
+
+class Prepared(NamedTuple):
+    """One picture at the working scale.
+
+    Attributes:
+        image: (1, Y, X) float32, stretched.
+        maps: (4, Y, X) uint8: the targets and the weights.
+        contacts: places (N, 2) of pixels where objects touch.
+        insides: places (N, 2) of pixels in objects.
+    """
+
+    image: Tensor
+    maps: Tensor
+    contacts: NDArray[np.int64]
+    insides: NDArray[np.int64]
+
+    def place(self, rng: np.random.Generator) -> tuple[float, float] | None:
+        """Where to look next: often where objects touch, or at an object, else anywhere."""
+        chance = rng.random()
+        wanted = self.contacts if chance < _TOUCHING else self.insides[: None if chance < _SEEN else 0]
+        if not len(wanted):
+            return None
+        y, x = wanted[rng.integers(len(wanted))]
+        return float(y), float(x)
+
+
+class Segmentation(Task):
+    """Foreground, depth and contact of the objects of annotated images."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Keep the settings."""
+        self._settings = settings
+
+    @property
+    def settings(self) -> Settings:
+        """The task's settings."""
+        return self._settings
+
+    def network(self) -> nn.Module:
+        """A network with fresh weights."""
+        return MapNet(self.settings.widths)
+
+    def __len__(self) -> int:
+        """Windows an epoch."""
+        return self.settings.examples
+
+    @cached_property
+    def pictures(self) -> list[Picture]:
+        """All annotated images, sorted by name."""
+        return read_pictures(self.settings.data)
+
+    @cached_property
+    def parts(self) -> NDArray[np.int64]:
+        """The part of each image, 0 to `folds` - 1, dealt at random."""
+        told = self.settings
+        return np.random.default_rng(told.deal).permutation(len(self.pictures)) % told.folds
+
+    @property
+    def kept(self) -> list[Picture]:
+        """The images that are not learnt from."""
+        return [one for one, part in zip(self.pictures, self.parts, strict=True) if part == self.settings.fold]
+
+    @cached_property
+    def _prepared(self) -> tuple[list[Prepared], NDArray[np.float64]]:
+        """The images learnt from, and how often each is drawn."""
+        learnt = [one for one, part in zip(self.pictures, self.parts, strict=True) if part != self.settings.fold]
+        ready = [prepare(one, self.settings.diameter) for one in learnt]
+        return ready, shares([one.image.shape for one in learnt], [one.image.numel() for one in ready])
+
+    def example(self, index: int, rng: np.random.Generator) -> Mapping[str, Any]:
+        """One window: `image` (1, side, side), `maps` (3, side, side), `weight` (side, side).
+
+        Images are drawn, not counted through.
+        """
+        del index
+        side = self.settings.side
+        if rng.random() < self.settings.empty:
+            image, maps = nothing(side, rng), torch.zeros(len(MAPS) + 1, side, side)
+        else:
+            ready, share = self._prepared
+            chosen = ready[rng.choice(len(ready), p=share)]
+            window, maps = cut(chosen.image, chosen.maps, side, rng, chosen.place(rng))
+            image = photograph(window, rng)
+        weight = 1 + (HEAVIEST - 1) * maps[-1]
+        return {"image": image.numpy(), "maps": maps[:-1].numpy(), "weight": weight.numpy()}
+
+    def loss(self, network: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+        """The sum of the maps' losses, and each."""
+        told = map_losses(network(batch["image"]), batch["maps"], batch["weight"])
+        return torch.stack(list(told.values())).sum(), {name: value.detach() for name, value in told.items()}
+
+    def validate(self, network: nn.Module) -> Mapping[str, float]:
+        """Average precision on the images kept, the diameter estimated from each; nothing without such images."""
+        counts = [matches(one.labels, self.found(network, one.image)) for one in self.kept]
+        if not counts:
+            return {}
+        each, total = precision(np.stack(counts)), precision(np.sum(counts, axis=0)[None])[0]
+        return {
+            "ap_50": float(each[:, 0].mean()),
+            "ap_mean": float(each.mean()),
+            "pooled_ap_50": float(total[0]),
+            "pooled_ap_mean": float(total.mean()),
+        }
+
+    def found(self, network: nn.Module, image: NDArray[Any]) -> NDArray[np.int32]:
+        """What `network` finds in `image` (Y, X)."""
+
+        def predict(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+            stride = network.unet.stride  # type: ignore[union-attr]
+            fill = [(0, -length % int(stride)) for length in plane.shape]  # type: ignore[arg-type]
+            tensor = torch.from_numpy(np.pad(plane, fill, mode="reflect"))[None, None]
+            maps = network(tensor.to(next(network.parameters()).device)).float().sigmoid()[0].cpu().numpy()
+            return np.asarray(maps[:, : plane.shape[0], : plane.shape[1]], np.float32)
+
+        return label_with(predict, image, working=self.settings.diameter, rule=self.settings.rule)
+
+    def data(self) -> Mapping[str, str]:
+        """Hashes of the files learnt from."""
+        return hashes(self.settings.data)
+
+    def export(
+        self, network: nn.Module, folder: Path, *, training: Mapping[str, Any], metrics: Mapping[str, float]
+    ) -> Package:
+        """Write the package; its graph takes stretched intensities and gives maps of 0 to 1."""
+        unet: UNet = network.unet  # type: ignore[assignment]
+        graph = nn.Sequential(network, nn.Sigmoid()).eval()
+        side = unet.stride * (2 * unet.halo // unet.stride + 2)
+        test = torch.linspace(0, 4, side * side).reshape(1, 1, side, side).sin() ** 2
+        with torch.no_grad():
+            answer = graph(test).numpy()
+        told = self.settings
+        return write_package(
+            folder,
+            name=told.name,
+            description="Nuclei in fluorescence images: foreground, depth and contact maps from which objects are cut.",
+            onnx=to_onnx(graph, [test], outputs=["maps"], dynamic={"image": {0: "n", 2: "y", 3: "x"}}),
+            weights={name: value.numpy() for name, value in network.state_dict().items()},
+            image=Image(["intensity"], stride=unet.stride),
+            outputs=[Output("maps", MAPS, halo=unet.halo, description="Each 0 to 1.")],
+            test_input=test.numpy(),
+            test_output={"maps": answer},
+            training=training,
+            metrics=metrics,
+            settings={
+                "diameter_px": told.diameter,
+                "percentiles": list(PERCENTILES),
+                "rule": told.rule._asdict(),
+                "widths": list(told.widths),
+            },
+            tags=["fluorescence", "nuclei", "segmentation"],
+            replace=True,
+        )
+
+
+def prepare(picture: Picture, diameter: float) -> Prepared:
+    """`picture` at the scale at which its typical diameter is `diameter` pixels."""
+    own = typical_diameter(picture.labels) or diameter
+    shape = shape_at(picture.image.shape, diameter / own)
+    scaled = stretched(picture.image)
+    plane = np.zeros(shape, np.float32) if scaled is None else resample(scaled, shape)
+    weight = (weights(picture.labels) - 1) / (HEAVIEST - 1)
+    maps = np.stack([resample(one, shape) for one in (*targets(picture.labels, own), weight)])
+    rng = np.random.default_rng(0)
+    contacts, insides = (_some(np.argwhere(where), rng) for where in (maps[2] > 0.4, maps[0] > 0.5))
+    coded = torch.from_numpy(np.rint(255 * maps).astype(np.uint8))
+    return Prepared(torch.from_numpy(plane)[None], coded, contacts, insides)
+
+
+def _some(places: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    return places[rng.permutation(len(places))[:_PLACES]]
+
+
+def shares(shapes: list[tuple[int, ...]], areas: list[int]) -> NDArray[np.float64]:
+    """How often each image is drawn: those of rare shapes (other cameras) and those that show more, more often."""
+    known = {shape: shapes.count(shape) for shape in shapes}
+    rare = np.array([known[shape] ** -_RARE for shape in shapes])
+    area = np.sqrt(np.asarray(areas) / np.median(areas)).clip(0.5, 1.5)
+    return np.asarray(rare * area / (rare * area).sum(), np.float64)
