@@ -1,4 +1,4 @@
-"""Reports: a run as one page that a biologist can open, mail and print."""
+"""Reports: a run or a profile table as one page that a biologist can open, mail and print."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from phenostream.report.design import Settings
     from phenostream.report.page import write
+    from phenostream.report.phenotypes import Phenotypes
     from phenostream.report.running import run
 
-__all__ = ["run", "write"]
+__all__ = ["Phenotypes", "Settings", "run", "write"]
 
 # Looked up on first use: templates and figures take their time to import.
-_MODULES = {"run": "running", "write": "page"}
+_MODULES = {"Phenotypes": "phenotypes", "Settings": "design", "run": "running", "write": "page"}
 
 
 def __getattr__(name: str) -> Any:

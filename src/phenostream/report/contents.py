@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phenostream.errors import NotFoundError, RecipeError
 from phenostream.report import data, pictures, tiles
 from phenostream.report.effects import Effects, effects
 from phenostream.report.embedding import Embedding, embed
@@ -15,6 +15,8 @@ from phenostream.report.rows import Rows, RunRows, open_table
 from phenostream.report.survey import Survey, survey
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from phenostream.report.design import Settings
     from phenostream.report.phenotypes import Phenotypes
 
@@ -64,8 +66,7 @@ def look(path: Path, settings: Settings, phenotypes: Path | None = None) -> Cont
         MissingExtraError: UMAP was asked for and is not installed.
     """
     results = read_phenotypes(phenotypes) if phenotypes else None
-    facts = gather(path) if path.is_dir() else None
-    rows: Rows = RunRows(facts) if facts else open_table(path)
+    facts, rows = _open(path)
     found = survey(rows, settings)
     strong = effects(found)
     made = embed(found, settings.embedding, seed=settings.seed)
@@ -75,3 +76,19 @@ def look(path: Path, settings: Settings, phenotypes: Path | None = None) -> Cont
         shown = pictures.open_pictures(facts, [found.paths[number] for number in numbers if number in found.paths])
     sheet = tiles.tiles(found, shown) if shown else None
     return Contents(path, facts, rows, found, strong, made, shown, sheet, data.wells(found, facts), results)
+
+
+def _open(path: Path) -> tuple[Facts | None, Rows]:
+    """The ledger's side and the rows of a run folder, or the rows of a table."""
+    if path.is_dir() and not (path / "ledger.db").is_file():
+        try:
+            return None, open_table(path)
+        except (RecipeError, NotFoundError) as error:
+            raise NotFoundError(
+                f"{path} is not a run folder and holds no table that is known",
+                remedy="give the folder of a run, or a table",
+            ) from error
+    if path.is_dir():
+        facts = gather(path)
+        return facts, RunRows(facts)
+    return None, open_table(path)

@@ -71,7 +71,7 @@ def wells(found: Survey, facts: Facts | None) -> Wells:
         "name": [well[:_TEXT] for _, well in keys],
         "columns": columns,
         "values": bundle.numbers(table),
-        "groups": _groups(found, keys, facts),
+        "groups": _groups(found, keys),
         "missing": _missing(facts, keys),
     }
     names = [one["n"] for one in columns]
@@ -227,7 +227,7 @@ def _layouts(keys: Sequence[tuple[str, str]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _groups(found: Survey, keys: Sequence[tuple[str, str]], facts: Facts | None) -> dict[str, Any]:
+def _groups(found: Survey, keys: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Values of the metadata columns by well, the design's first."""
     known = {key: at for at, key in enumerate(found.wells)}
     names = [name for name in (found.design.group, found.design.controls) if name in found.groups]

@@ -34,6 +34,7 @@ class Effect:
         median: of the treated cells.
         control_median: of the control cells.
         agree: wells of the group whose mean lies on the same side of the controls' mean well as `size` says.
+        wells: wells of the group that have a mean.
     """
 
     column: Column
@@ -42,6 +43,7 @@ class Effect:
     median: float
     control_median: float
     agree: int
+    wells: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ def effects(found: Survey) -> Effects | None:
     return Effects(groups, int(control.sum()), wells, len(usable), flat, small, len(control), left)
 
 
-def _group(  # noqa: PLR0913, PLR0917
+def _group(
     found: Survey,
     name: str,
     sizes: NDArray[np.float64],
@@ -156,9 +158,10 @@ def _group(  # noqa: PLR0913, PLR0917
         at = usable[int(place)]
         one, other = (found.sample.values[rows, at].astype(np.float64) for rows in (treated, control))
         middle = np.nanmean(found.means[there, at])
-        agree = int(((found.means[here, at] - middle) * sizes[place] > 0).sum())
+        means = found.means[here, at]
+        agree = int(((means - middle) * sizes[place] > 0).sum()), int(np.isfinite(means).sum())
         medians = float(np.nanmedian(one)), float(np.nanmedian(other))
-        made.append(Effect(found.columns[at], float(sizes[place]), superiority(one, other), *medians, agree))
+        made.append(Effect(found.columns[at], float(sizes[place]), superiority(one, other), *medians, *agree))
     return Group(name or "(none)", int(treated.sum()), len(here), made)
 
 

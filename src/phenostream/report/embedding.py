@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -45,9 +45,9 @@ class Embedding:
 def embed(found: Survey, method: Literal["auto", "pca", "umap"] = "auto", *, seed: int = 0) -> Embedding | None:
     """The map of the cells in ``found.shown``; None where fewer than ten cells or two features can be used.
 
-    Features that are positional, constant, or missing in over 5 % of the cells stay out; the others are centred at their
-    median, divided by 1.4826 times their median absolute deviation (their standard deviation where that is 0), cut at
-    plus and minus 8, and 0 where missing.
+    Features that are positional, constant, or missing in over 5 % of the cells stay out; the others are centred at
+    their median, divided by 1.4826 times their median absolute deviation (their standard deviation where that is 0),
+    cut at plus and minus 8, and 0 where missing.
 
     Raises:
         MissingExtraError: UMAP was asked for and is not installed.
@@ -63,7 +63,9 @@ def embed(found: Survey, method: Literal["auto", "pca", "umap"] = "auto", *, see
     )
     if method == "umap" or (method == "auto" and has_umap()):
         kept = points[:, : min(_COMPONENTS, points.shape[1])]
-        return Embedding(_umap(kept, seed), ("UMAP 1 (no unit)", "UMAP 2 (no unit)"), _umap_words(names, kept, seed), names)
+        return Embedding(
+            _umap(kept, seed), ("UMAP 1 (no unit)", "UMAP 2 (no unit)"), _umap_words(names, kept, seed), names
+        )
     axes = (f"PC 1 ({share[0]})", f"PC 2 ({share[1]})")
     return Embedding(points[:, :2].astype(np.float32), axes, pca, names)
 
@@ -121,15 +123,16 @@ def _umap(points: NDArray[np.float64], seed: int) -> NDArray[np.float32]:
         raise MissingExtraError.of("umap-learn", "umap")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its dependencies; nothing a reader of the page could act on
-        import umap  # noqa: PLC0415  (heavy, optional)
+        umap = import_module("umap")  # heavy, optional
 
         made: Any = umap.UMAP(n_neighbors=min(_NEIGHBOURS, len(points) - 1), random_state=seed, n_jobs=1)
         return np.asarray(made.fit_transform(points.astype(np.float32)), np.float32)
 
 
 def _umap_words(names: Sequence[str], kept: NDArray[np.float64], seed: int) -> str:
+    version, near = metadata.version("umap-learn"), min(_NEIGHBOURS, len(kept) - 1)
     return (
-        f"UMAP (umap-learn {metadata.version('umap-learn')}, {min(_NEIGHBOURS, len(kept) - 1)} neighbours, seed {seed}) of the "
-        f"first {kept.shape[1]} principal components of {len(names):,} features (robust z-scores). Near means alike; the size of "
-        "gaps and of clusters means little."
+        f"UMAP (umap-learn {version}, {near} neighbours, seed {seed}) of the first {kept.shape[1]} principal "
+        f"components of {len(names):,} features (robust z-scores). Near means alike; the size of gaps and of clusters "
+        "means little."
     )

@@ -71,9 +71,10 @@ def of_table(found: Survey) -> list[Tile]:
     features = [one for one in found.columns if one.role == "feature"]
     usable = [one for one in features if not one.positional]
     families = {one.family for one in usable if one.family}
+    places = f"{found.design.plate} {found.design.well}".strip()
     made = [
         Tile(count(found.rows), "rows", "number of rows"),
-        Tile(f"{plates:,} / {len(found.wells):,}", "plates / wells", f"{found.design.plate} {found.design.well}".strip() or "no column"),
+        Tile(f"{plates:,} / {len(found.wells):,}", "plates / wells", places or "no column"),
         Tile(count(len(features)), "features", "columns whose role is feature"),
     ]  # fmt: skip
     if families:

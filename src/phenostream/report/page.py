@@ -21,7 +21,6 @@ from phenostream.report.illumination import shadings
 from phenostream.report.montage import montage
 from phenostream.report.pictures import tints
 from phenostream.report.plates import lines, number, plates
-from phenostream.report.rows import has_roles
 from phenostream.values import columns_of
 
 if TYPE_CHECKING:
@@ -49,10 +48,10 @@ def write(
 ) -> Path:
     """Write the report of a run or of a profile table: one HTML file that needs nothing else, not even a network.
 
-    The same input gives the same bytes. The file stays below 8 MB: what is drawn of it is sampled, and the page says how.
+    The same input gives the same bytes. The file stays below 8 MB: what is drawn is sampled, and the page says how.
 
     Args:
-        path: the folder of a run, also one still going on; or a table: ``.parquet``, ``.csv``, ``.csv.gz``.
+        path: the folder of a run, also one still going on; or a table (:func:`phenostream.report.rows.open_table`).
         out: where to write; ``report.html`` in the run folder, or beside the table under its name, when None.
         settings: controls, groups, map of cells; found by themselves when None.
         phenotypes: results of a classifier (:mod:`phenostream.report.phenotypes`).
@@ -101,9 +100,9 @@ def render(contents: Contents) -> bytes:
 
 
 def _default(source: Path) -> Path:
-    if source.is_dir():
+    if (source / "ledger.db").is_file():
         return source / "report.html"
-    return source.with_name(f"{source.name.removesuffix('.gz').rsplit('.', 1)[0]}.report.html")
+    return source.with_name(f"{source.resolve().name.removesuffix('.gz').rsplit('.', 1)[0]}.report.html")
 
 
 def _of_rows(contents: Contents) -> dict[str, Any]:
@@ -122,8 +121,7 @@ def _of_rows(contents: Contents) -> dict[str, Any]:
         "parts_shown": _parts_shown(contents),
         "columns": [(column, known.get(column.name)) for column in described],
         "roles": {role: sum(one.role == role for one in described) for role in ("metadata", "feature", "qc")},
-        "by_convention": not contents.facts and (schema.metadata or {}).get(b"phenostream.roles") == b"convention",
-        "has_roles": has_roles(schema),
+        "by_names": (schema.metadata or {}).get(b"phenostream.roles") == b"names",
         "wells_left": {"plates": contents.wells.plates_left, "columns": contents.wells.columns_left},
         **_phenotypes(contents),
     }
@@ -231,13 +229,22 @@ def _provenance(contents: Contents) -> list[tuple[str, list[str]]]:
     told: list[tuple[str, list[str]]] = [("Run folder", [facts.folder.resolve().name])]
     if facts.finished[0]:
         told.append(("Fields finished", [f"{moment(facts.finished[0])} to {moment(facts.finished[1])}"]))
-    for name, key in (("phenostream", "phenostream"), ("Source", "source"), ("Recipe hash", "recipe_hash"), ("Seed", "seed")):
+    for name, key in (
+        ("phenostream", "phenostream"),
+        ("Source", "source"),
+        ("Recipe hash", "recipe_hash"),
+        ("Seed", "seed"),
+    ):
         value = record.get(key, facts.meta.get(key))
         if value not in (None, ""):
             told.append((name, [str(value)]))
     if record.get("python"):
         told.append(("Python", [f"{record['python']} on {record.get('platform', 'an unknown platform')}"]))
-    for name, key in (("Code versions of the steps", "steps"), ("Libraries", "libraries"), ("Input tables (sha256)", "inputs")):
+    for name, key in (
+        ("Code versions of the steps", "steps"),
+        ("Libraries", "libraries"),
+        ("Input tables (sha256)", "inputs"),
+    ):
         pairs = record.get(key)
         if isinstance(pairs, dict) and pairs:
             told.append((name, [f"{one} {pairs[one]}" for one in sorted(pairs, key=str)][:50]))

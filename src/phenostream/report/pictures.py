@@ -42,7 +42,7 @@ class Picture:
     """One field.
 
     Attributes:
-        image: ``L`` where the run has one channel, else ``RGB``: red, green and blue are the run's first three channels.
+        image: ``L`` where the run has one channel, else ``RGB``: red, green and blue are its first three channels.
         scale: picture pixels a pixel of the field.
         apart: whether they are; else the colours are mixed, as the run kept them.
         identity: what the part says of its field.
@@ -61,6 +61,9 @@ class Pictures:
     Attributes:
         channels: names of the channels that are shown, three at most.
         words: where the pictures come from, a sentence for the page.
+        units, store, positions, models: the run's plan, where its images lie, the place of each part in it, and the
+            illumination of each plate and channel; None or empty where pictures are the thumbnails.
+        last: the part asked for last, and its picture.
         limits: intensities drawn black and white, by channel, where pictures are made from the images themselves.
     """
 
@@ -68,11 +71,11 @@ class Pictures:
     channels: tuple[str, ...]
     words: str = ""
     limits: dict[str, tuple[float, float]] = field(default_factory=dict)
-    _units: Units | None = None
-    _store: LocalStore | None = None
-    _positions: dict[str, int] = field(default_factory=dict)
-    _models: dict[tuple[str, str], Any] = field(default_factory=dict)
-    _last: tuple[str, Picture | None] = ("", None)
+    units: Units | None = None
+    store: LocalStore | None = None
+    positions: dict[str, int] = field(default_factory=dict)
+    models: dict[tuple[str, str], Any] = field(default_factory=dict)
+    last: tuple[str, Picture | None] = ("", None)
 
     @property
     def folder(self) -> Path:
@@ -85,9 +88,9 @@ class Pictures:
 
     def get(self, part: str) -> Picture | None:
         """The picture of the field of `part`; None where there is none or it cannot be read."""
-        if self._last[0] != part:
-            self._last = part, self._make(part)
-        return self._last[1]
+        if self.last[0] != part:
+            self.last = part, self._make(part)
+        return self.last[1]
 
     def _make(self, part: str) -> Picture | None:
         path = self.folder / part
@@ -100,40 +103,46 @@ class Pictures:
             return None
 
     def _from_source(self, part: str, identity: Mapping[str, Any]) -> Picture | None:
-        position = self._positions.get(part)
-        if self._units is None or self._store is None or position is None:
+        position = self.positions.get(part)
+        if self.units is None or self.store is None or position is None:
             return None
-        one = self._units[position].field
+        one = self.units[position].field
         try:
-            stack = formats.attach(one, self._store).read()
+            stack = formats.attach(one, self.store).read()
         except (PhenostreamError, OSError):
             return None
         planes = {
-            channel.name: images.to_8bit(self._corrected(plane, one, channel.name), limits=self.limits.get(channel.name))
+            channel.name: images.to_8bit(
+                self._corrected(plane, one, channel.name), limits=self.limits.get(channel.name)
+            )
             for plane, channel in zip(stack, one.channels, strict=False)
             if channel.name in self.channels
         }
         return Picture(_arranged(planes, self.channels), 1.0, apart=True, identity=identity) if planes else None
 
     def _corrected(self, plane: NDArray[Any], one: values.Field, channel: str) -> NDArray[Any]:
-        model = self._models.get((one.id.plate, channel))
+        model = self.models.get((one.id.plate, channel))
         if isinstance(model, Path):
             try:
                 model = images.IlluminationModel.load(model)
             except (PhenostreamError, OSError, ValueError):
                 model = None
-            self._models[one.id.plate, channel] = model
+            self.models[one.id.plate, channel] = model
         return model.apply(plane) if model is not None and model.shape == plane.shape else plane
 
 
 def open_pictures(facts: Facts, parts: Sequence[str]) -> Pictures:
     """The pictures of a run, of which `parts` will be looked at.
 
-    The images themselves are read where the recipe's source is a folder of this machine, planning it again names the same
-    units (so that no file has changed since), there are at most 20,000 of them, and the wanted fields have at most
+    The images themselves are read where the recipe's source is a folder of this machine, planning it again names the
+    same units (so that no file has changed since), there are at most 20,000 of them, and the wanted fields have at most
     1.2 billion pixels together.
     """
-    made = Pictures(facts, _shown(facts, parts), "Pictures are the thumbnails that the run kept, each stretched in brightness on its own.")
+    made = Pictures(
+        facts,
+        _shown(facts, parts),
+        "Pictures are the thumbnails that the run kept, each stretched in brightness on its own.",
+    )
     known = {seen.part.relative_to(facts.folder).as_posix(): seen for seen in facts.fields}
     first = known.get(parts[0]) if parts else None
     if first is None or facts.inputs > _MOST_UNITS or "recipe" not in facts.record:
@@ -144,11 +153,11 @@ def open_pictures(facts: Facts, parts: Sequence[str]) -> Pictures:
             return made
     except (PhenostreamError, OSError, ValueError, KeyError, TypeError):
         return made
-    positions = {made._units.key(place): place for place in range(len(made._units))} if made._units else {}
-    made._positions = {part: positions[seen.key] for part, seen in known.items() if seen.key in positions}
-    if not made._positions:
+    positions = {made.units.key(place): place for place in range(len(made.units))} if made.units else {}
+    made.positions = {part: positions[seen.key] for part, seen in known.items() if seen.key in positions}
+    if not made.positions:
         return made
-    made._models = {(plate, channel): path for plate, channel, path in facts.fits}
+    made.models = {(plate, channel): path for plate, channel, path in facts.fits}
     made.limits = _limits(facts)
     told = "; ".join(f"{name} {low:,.0f} to {high:,.0f}" for name, (low, high) in made.limits.items())
     made.words = "Pictures are cut from the images themselves, corrected for illumination" + (
@@ -174,7 +183,7 @@ def _replan(made: Pictures) -> bool:
     store = None if "://" in str(base) else open_store(base)
     if not isinstance(store, LocalStore):
         return False
-    made._store, made._units = store, make_plan(recipe, store).units
+    made.store, made.units = store, make_plan(recipe, store).units
     return True
 
 

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pyarrow as pa
-from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
-from phenostream.errors import DamagedError, NotFoundError, PhenostreamError
+from phenostream.errors import NotFoundError, PhenostreamError
 from phenostream.profiles import Manifest, part_schema, read_part
 from phenostream.profiles.parts import opened
 from phenostream.profiles.schema import conform, is_outline, union
-from phenostream.values import Column, columns_of, with_columns
+from phenostream.values import columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from phenostream.profiles import PartEntry
+    from phenostream.profiles import tables as profile_tables
     from phenostream.report.facts import Facts
+    from phenostream.values import Column
 
 #: Rows of one piece of a table; a run's pieces are its parts.
 PIECE = 65_536
-_CSV_BLOCK = 8 << 20
-_PREFIX = "Metadata_"
-_IDENTITY = ("CellId", "Cell_UUID", "ObjectNumber", "ImageNumber", "TableNumber")
+#: What readers of text hold at a time, whatever columns are asked for: all of them in one walk.
+_TEXT_ROWS = 4_096
+_FILES_HASHED = 50
 
 
 class Piece(NamedTuple):
@@ -117,11 +118,7 @@ class ParquetRows:
     @classmethod
     def of(cls, path: Path) -> ParquetRows:
         """Check the file's claims and read its roles."""
-        schema = _flat(_roles(part_schema(path)))
-        described = parquet.read_metadata(path)
-        groups = [described.row_group(place).num_rows for place in range(described.num_row_groups)]
-        told = {**_file(path), "rows in the file": f"{described.num_rows:,}"}
-        return cls(path, 0, max(groups, default=0), told, schema)
+        return cls(path, 0, _largest(path), _origin(path), _flat(part_schema(path)))
 
     def schema(self) -> pa.Schema:
         """Columns and roles."""
@@ -138,61 +135,53 @@ class ParquetRows:
 
 
 @dataclass(slots=True)
-class CsvRows:
-    """One CSV file, gzipped or not, read block by block; the types are those of its first block."""
+class ForeignRows:
+    """Rows of another program's table, through the readers of :mod:`phenostream.profiles`."""
 
-    path: Path
+    table: profile_tables.Source
     parts: int
     largest: int
     source: dict[str, str]
     _schema: pa.Schema
-    _types: dict[str, Any]
 
     @classmethod
-    def of(cls, path: Path) -> CsvRows:
-        """Read the header and the first block: numbers are numbers, what is not is metadata."""
-        with _csv(path, None) as reader:
-            found = reader.schema
-        types = {field.name: pa.float64() if _is_number(field.type) else pa.string() for field in found}
-        if len(types) != len(found.names):
-            raise DamagedError(f"{path} names a column twice", remedy="rename one of them")
-        schema = _flat(_roles(pa.schema([pa.field(name, kind) for name, kind in types.items()])))
-        return cls(path, 0, PIECE, _file(path), schema, types)
+    def of(cls, path: Path) -> ForeignRows:
+        """Let the readers recognise it; the roles are what they take from its names."""
+        from phenostream.profiles.reading import read_foreign  # noqa: PLC0415  (each reader brings its own libraries)
+
+        table = read_foreign(path)
+        schema = _flat(table.schema()).with_metadata({b"phenostream.roles": b"names"})
+        is_parquet = path.suffix == ".parquet" and path.is_file()
+        return cls(table, 0, _largest(path) if is_parquet else _TEXT_ROWS, _origin(path), schema)
 
     def schema(self) -> pa.Schema:
-        """Columns and the roles their names have by convention."""
+        """Columns and the roles that their names mean."""
         return self._schema
 
     def pieces(self, names: Sequence[str]) -> Iterator[Piece]:
-        """Blocks of about 8 MB of text."""
-        wanted = pa.schema([self._schema.field(name) for name in names])
-        try:
-            with _csv(self.path, self._types, names) as reader:
-                for batch in reader:
-                    yield Piece(conform(pa.Table.from_batches([batch]), wanted))
-        except pa.ArrowException as error:
-            raise DamagedError(f"{self.path}: {error}", remedy="every row must have the types of the first") from error
+        """Tables as the reader gives them, cut to pieces."""
+        for table in self.table.tables(list(names)):
+            for start in range(0, table.num_rows, PIECE):
+                yield Piece(table.slice(start, PIECE))
 
 
 def open_table(path: Path) -> Rows:
-    """The rows of a profile table: ``.parquet``, ``.csv`` or ``.csv.gz``.
+    """The rows of a profile table.
 
-    Roles are those in the schema. A table without any has the convention of CellProfiler and pycytominer instead:
-    identity columns, names that begin with ``Metadata_`` and everything that is no number are metadata, the rest
-    features; the page says so.
+    Parquet files whose schema says what their columns are, and whatever the readers of :mod:`phenostream.profiles`
+    recognise: CSV and Parquet of pycytominer and CytoTable, CellProfiler's CSV and SQLite, DeepProfiler, idrstream,
+    AnnData. Of those the roles are taken from the names, and the page says so.
 
     Raises:
-        NotFoundError: nothing there, or a table of another kind.
+        NotFoundError: nothing there.
+        RecipeError: nothing recognises it.
         DamagedError: a file that cannot be read.
     """
-    if not path.is_file():
+    if not path.exists():
         raise NotFoundError(f"nothing at {path}", remedy="give a run folder or a table of profiles")
-    name = path.name.lower()
-    if name.endswith((".csv", ".csv.gz")):
-        return CsvRows.of(path)
-    if name.endswith((".parquet", ".pq")):
+    if path.is_file() and path.suffix == ".parquet" and has_roles(part_schema(path)):
         return ParquetRows.of(path)
-    raise NotFoundError(f"{path} is no table of profiles", remedy="give .parquet, .csv or .csv.gz, or a run folder")
+    return ForeignRows.of(path)
 
 
 def has_roles(schema: pa.Schema) -> bool:
@@ -200,26 +189,13 @@ def has_roles(schema: pa.Schema) -> bool:
     return any(b"phenostream" in (field.metadata or {}) for field in schema)
 
 
-def _roles(schema: pa.Schema) -> pa.Schema:
-    if has_roles(schema):
-        return schema
-    told = [Column(field.name, "feature" if _is_feature(field) else "metadata") for field in schema]
-    kept = {b"phenostream.roles": b"convention"}
-    return with_columns(schema.empty_table(), told).schema.with_metadata(kept)
-
-
-def _is_feature(field: pa.Field[Any]) -> bool:
-    named = field.name.startswith(_PREFIX) or field.name in _IDENTITY or not field.name
-    return _is_number(field.type) and not named
+def _flat(schema: pa.Schema) -> pa.Schema:
+    simple = [field for field in schema if not is_outline(field) and not pa.types.is_nested(field.type)]
+    return pa.schema(simple).with_metadata(dict(schema.metadata or {}))
 
 
 def _is_number(kind: Any) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
-
-
-def _flat(schema: pa.Schema) -> pa.Schema:
-    simple = [field for field in schema if not is_outline(field) and not pa.types.is_nested(field.type)]
-    return pa.schema(simple, schema.metadata)
 
 
 def numeric(schema: pa.Schema) -> list[Column]:
@@ -228,22 +204,23 @@ def numeric(schema: pa.Schema) -> list[Column]:
     return [one for one in columns_of(schema) if one.role in {"feature", "qc"} and _is_number(kinds[one.name])]
 
 
-def _csv(path: Path, types: dict[str, Any] | None, names: Sequence[str] | None = None) -> Any:
-    try:
-        return arrow_csv.open_csv(
-            path,
-            read_options=arrow_csv.ReadOptions(block_size=_CSV_BLOCK, use_threads=False),
-            convert_options=arrow_csv.ConvertOptions(
-                column_types=types, include_columns=list(names) if names else None, strings_can_be_null=True
-            ),
-        )
-    except (pa.ArrowException, OSError) as error:
-        raise DamagedError(f"{path} cannot be read as CSV: {error}", remedy="is it a table with a header?") from error
+def _largest(path: Path) -> int:
+    described = parquet.read_metadata(path)
+    return max((described.row_group(place).num_rows for place in range(described.num_row_groups)), default=0)
 
 
-def _file(path: Path) -> dict[str, str]:
+def _origin(path: Path) -> dict[str, str]:
+    """Names and hashes of what was read."""
+    if path.is_file():
+        return {"table": path.name, "bytes": f"{path.stat().st_size:,}", "sha256": _sha256(path)}
+    files = sorted(one for one in path.rglob("*") if one.is_file())
+    told = {"folder": path.resolve().name, "files": f"{len(files):,}"}
+    return told | {f"sha256 of {one.relative_to(path).as_posix()}": _sha256(one) for one in files[:_FILES_HASHED]}
+
+
+def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    return {"table": path.name, "sha256": digest.hexdigest(), "bytes": f"{path.stat().st_size:,}"}
+    return digest.hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from phenostream import stream
+from phenostream.report.design import Settings
 from phenostream.report.page import write
 
 if TYPE_CHECKING:
@@ -35,5 +36,6 @@ def run(
     """
     told = stream.run(recipe, out, **options)
     if report and not told.interrupted:
-        write(told.folder)
+        # A run must not end with half a minute of UMAP that nobody asked for.
+        write(told.folder, settings=Settings(embedding="pca"))
     return told

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from phenostream.report import colours
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -46,7 +44,15 @@ def scores(results: Phenotypes) -> list[Score]:
         knowing = "; ".join(f"{name} {_share(value)}" for name, value in sorted(split.baselines.items()))
         numbers = (_share(split.weighted_f1), _share(split.macro_f1), _share(split.accuracy))
         counts = (_count(split.cells), _count(split.folds))
-        made.append(Score(f"{model.name} ({model.note})" if model.note else model.name, split.name, *numbers, *counts, knowing or _DASH))
+        made.append(
+            Score(
+                f"{model.name} ({model.note})" if model.note else model.name,
+                split.name,
+                *numbers,
+                *counts,
+                knowing or _DASH,
+            )
+        )
     return made  # fmt: skip
 
 
@@ -78,7 +84,10 @@ def ranks(results: Phenotypes) -> list[dict[str, Any]]:
             total = sum(counts) or 1
             first = [*counts[:3], *([0] * (3 - len(counts[:3])))]
             shares = [one / total for one in (*first, sum(counts[3:]))]
-            words = ", ".join(f"rank {label} {100 * share:.0f} %" for label, share in zip(("1", "2", "3", "4 and more"), shares, strict=True))
+            words = ", ".join(
+                f"rank {label} {100 * share:.0f} %"
+                for label, share in zip(("1", "2", "3", "4 and more"), shares, strict=True)
+            )
             rows.append({"name": name, "shares": shares, "words": words})  # fmt: skip
         made.append({"title": title(model, split), "rows": rows})
     return made
@@ -90,7 +99,12 @@ def curves(results: Phenotypes) -> list[dict[str, Any]]:
     for model, split in [(m, s) for m, s in _all(results) if s.precision_recall][:_CONFUSIONS]:
         known = {one.name: one.average_precision for one in split.per_class}
         drawn = [
-            {"name": one.name, "ap": known.get(one.name), "recall": _thin(one.recall), "precision": _thin(one.precision)}
+            {
+                "name": one.name,
+                "ap": known.get(one.name),
+                "recall": _thin(one.recall),
+                "precision": _thin(one.precision),
+            }
             for one in split.precision_recall
         ]
         made.append({"name": title(model, split), "curves": drawn})
@@ -113,11 +127,10 @@ def _row(classes: Sequence[str], place: int, counts: Sequence[int]) -> dict[str,
     cells = []
     for at, count in enumerate(counts):
         share = count / total if total else 0.0
-        tone = 255 - int(share * 255)
         cells.append(
             {
                 "name": classes[at], "count": count, "right": at == place,
-                "colour": colours.ramp()[tone], "ink": "#fff" if tone < 140 else "#111",
+                "share": round(share, 3),
                 "text": f"{100 * share:.0f}" if share >= 0.005 else "",
             }
         )  # fmt: skip
@@ -125,7 +138,11 @@ def _row(classes: Sequence[str], place: int, counts: Sequence[int]) -> dict[str,
 
 
 def _thin(values: Sequence[float]) -> list[float]:
-    places = np.unique(np.linspace(0, len(values) - 1, min(len(values), _CURVE_POINTS)).round().astype(int)) if values else []
+    places: Any = (
+        np.unique(np.linspace(0, len(values) - 1, min(len(values), _CURVE_POINTS)).round().astype(int))
+        if values
+        else []
+    )
     return [round(values[int(at)], 4) for at in places]
 
 

@@ -15,7 +15,7 @@ from phenostream.report.design import MOST_GROUPS, Design, Settings, design, tex
 from phenostream.report.rows import numeric
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,7 +27,8 @@ SAMPLED = 20_000
 _SAMPLED_VALUES = 24_000_000
 #: Pictures of cells are cut from at most so many parts.
 PICTURED_PARTS = 384
-_DECODED = 24_000_000
+_DECODED = 8_000_000
+_AT_ONCE = 16_384
 _IDS_CHECKED = 20_000_000
 _MOST_VALUES = 5_000
 _TEXT = 120
@@ -108,8 +109,10 @@ class Survey:
 
 
 def survey(rows: Rows, settings: Settings) -> Survey:
-    """Walk over `rows` twice or more: first what places a row, then the numbers, so many columns at a time that the
-    values decoded at once stay under about 200 MB. Four bytes a row are kept, and the samples.
+    """Walk over `rows` twice or more: first for what places a row, then for the numbers.
+
+    So many columns are read at a time that what is decoded at once stays under about 100 MB. Four bytes a row are kept
+    (twelve where rows have ids), and the samples.
 
     Raises:
         NotFoundError, RecipeError: see `design`.
@@ -146,13 +149,13 @@ class _Reservoir:
         self.keys = np.concatenate([self.keys, keys[chosen]])
         self.rows = np.concatenate([self.rows, start + chosen])
         self.parts = np.concatenate([self.parts, np.full(len(chosen), part, np.int32)])
-        self._tables.append(table.take(pa.array(chosen)))
+        self._tables.append(table.take(chosen))
         if len(self.keys) > 2 * self._size:
             self.table()
 
     def table(self) -> pa.Table:
         kept = np.sort(np.argsort(self.keys, kind="stable")[: self._size])
-        whole = pa.concat_tables(self._tables).take(pa.array(kept)).combine_chunks()
+        whole = pa.concat_tables(self._tables).take(kept).combine_chunks()
         self.keys, self.rows, self.parts = self.keys[kept], self.rows[kept], self.parts[kept]
         self._tables = [whole]
         return whole
@@ -203,7 +206,8 @@ class _Places:
             numbers[place] = self.numbers.setdefault(key, len(self.numbers))
             if not (key[1] if self.first.well else key[0]):
                 self.unplaced += int((mixed == code).sum())
-        return numbers[back.ravel()]
+        codes: NDArray[np.int32] = numbers[back.ravel()]
+        return codes
 
     def _count_values(self, table: pa.Table, codes: NDArray[np.int32]) -> None:
         """Distinct values of columns that have few, and which of them are one and the same all over a well."""
@@ -249,8 +253,8 @@ class _Numbers:
     def block(self, rows: Rows, start: int, names: Sequence[str]) -> None:
         here = slice(start, start + len(names))
         row = 0
-        for piece, codes in zip(rows.pieces(names), self.places.codes, strict=True):
-            block = np.column_stack([_floats(piece.table.column(name)) for name in names])
+        for table, codes in _cut(rows.pieces(names), self.places.codes):
+            block = np.column_stack([_floats(table.column(name)) for name in names])
             for sample, values in zip(self.samples, self.values, strict=True):
                 inside = np.flatnonzero((sample.rows >= row) & (sample.rows < row + len(block)))
                 values[inside, here] = block[sample.rows[inside] - row]
@@ -267,6 +271,13 @@ class _Numbers:
         where = sparse.csr_array((np.ones(len(block)), (codes, np.arange(len(block)))), shape=shape)
         self.sums[:, here] += where @ np.where(finite, block, 0.0)
         self.known[:, here] += np.rint(where @ finite.astype(np.float64)).astype(np.int64)
+
+
+def _cut(pieces: Iterable[Piece], codes: Sequence[NDArray[np.int32]]) -> Iterator[tuple[pa.Table, NDArray[np.int32]]]:
+    """Pieces and their wells, some thousand rows at a time: worked out they weigh ten times more."""
+    for piece, of_rows in zip(pieces, codes, strict=True):
+        for start in range(0, max(piece.table.num_rows, 1), _AT_ONCE):
+            yield piece.table.slice(start, _AT_ONCE), of_rows[start : start + _AT_ONCE]
 
 
 def _surveyed(places: _Places, numbers: _Numbers, columns: Sequence[Column]) -> Survey:
@@ -305,7 +316,7 @@ def _by_name(key: tuple[str, str]) -> tuple[str, int, str]:
 
 def _encoded(column: Any) -> tuple[NDArray[np.int32], list[str]]:
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    packed = whole.dictionary_encode()
+    packed: Any = whole.dictionary_encode()
     if isinstance(packed, pa.ChunkedArray):
         packed = packed.unify_dictionaries().combine_chunks()
     return packed.indices.to_numpy(zero_copy_only=False).astype(np.int32), packed.dictionary.to_pylist()

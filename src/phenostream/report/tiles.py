@@ -91,7 +91,7 @@ def _located(found: Survey, pictures: Pictures) -> list[_Cell]:
     sample, made = found.shown, []
     if _NUMBER not in sample.metadata.column_names:
         return []
-    labels = sample.metadata.column(_NUMBER).to_pylist()
+    labels = [str(one) for one in sample.metadata.column(_NUMBER).to_pylist()]
     for number in np.unique(sample.parts).tolist():
         path = found.paths.get(number, "")
         rows = np.flatnonzero(sample.parts == number)

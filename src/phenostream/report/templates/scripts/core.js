@@ -31,12 +31,16 @@ function number(value) {
   return size >= 100 ? Math.round(value).toLocaleString("en-GB") : String(Number(value.toPrecision(3)));
 }
 
+const percent = (share) => (share > 0 && share < 1e-4 ? "under 0.01 %" : `${number(100 * share)} %`);
 const unit = (column) => (column.u && column.u !== "1" ? column.u : "");
 const withUnit = (column) => column.n + (unit(column) ? ` (${unit(column)})` : "");
 
 function percentiles(values, shares) {
   const known = Array.from(values).filter(Number.isFinite).sort((a, b) => a - b);
-  return shares.map((share) => (known.length ? known[Math.round(share * (known.length - 1))] : NaN));
+  return shares.map((share) => {
+    const at = share * (known.length - 1), below = Math.floor(at);
+    return known.length ? known[below] + (at - below) * ((known[below + 1] ?? known[below]) - known[below]) : NaN;
+  });
 }
 
 function scale(values) {

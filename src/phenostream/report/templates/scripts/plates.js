@@ -22,7 +22,7 @@ function plates() {
     });
     const found = Object.values(sets).flat().length;
     list.replaceChildren(...Object.entries(sets).map(([name, places]) =>
-      element("optgroup", { label: name }, ...places.map((at) => element("option", { value: at }, W.columns[at].n)))));
+      element("optgroup", { label: name }, ...places.map((at) => element("option", { value: at, title: W.columns[at].n }, W.columns[at].n)))));
     list.value = String(state.column);
     byId("columns-count").textContent = `${found.toLocaleString("en-GB")} of ${W.columns.length.toLocaleString("en-GB")} columns`;
   }
@@ -121,7 +121,7 @@ function plates() {
       strip.source.data = points;
       strip.medians.data = middles;
     }
-    strip.figure.yaxis.axis_label = unit(one) || "value";
+    strip.figure.yaxis.axis_label = unit(one) || "no unit";
     byId("by-group-words").textContent = `${one.n} by ${plain(state.group)}: one mark a well, of all plates; bars are medians of wells.`;
   }
 

@@ -2,7 +2,7 @@
 function quality() {
   const F = D.fields, target = byId("quality-plot"), choice = byId("quality-channel"), told = byId("quality-told");
   if (!F || !target || !F.channels.length || !globalThis.Bokeh) return;
-  const told_ = (at, name, figures) => `${F.well[at]}: ${F.rows[at]} cells, mean intensity ${number(figures[0][at])}, focus ${number(figures[1][at])}, saturated pixels ${number(100 * figures[2][at])} %`;
+  const told_ = (at, name, figures) => `${F.well[at]}: ${F.rows[at]} cells, mean intensity ${number(figures[0][at])}, focus ${number(figures[1][at])}, saturated pixels ${percent(figures[2][at])}`;
   let figure = null, source = null, at = -1, figures = [];
   const ring = new Bokeh.ColumnDataSource({ data: { x: [], y: [] } });
   function go(next) {

@@ -1,0 +1,61 @@
+"""``phenostream report``: a run or a table as one page, and its figures as files."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003  (typer reads the annotations)
+from typing import Annotated
+
+import typer
+
+HELP = (
+    "\b\nExamples:\n  phenostream report study-run\n  phenostream report study-run --out s.html --figures figures/\n"
+    '  phenostream report cells.parquet --controls "Metadata_Control=negative control" --group Metadata_Dose\n'
+    "  phenostream report study-run --phenotypes phenotypes.json --embedding umap"
+)
+
+
+def report(  # noqa: PLR0913  (one parameter an option)
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_OR_TABLE",
+            help="Run folder, or a table: Parquet, CSV, CellProfiler, AnnData ...",
+            show_default=False,
+        ),
+    ],
+    *,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.", show_default=False)] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Folder for figures (PNG, SVG) and tables (CSV).", show_default=False)
+    ] = None,
+    phenotypes: Annotated[
+        Path | None, typer.Option(help="phenotypes.json of a classifier, to be shown too.", show_default=False)
+    ] = None,
+    controls: Annotated[str, typer.Option(metavar="COLUMN=VALUE", help="Negative controls; more values with |.")] = "",
+    group: Annotated[str, typer.Option(metavar="COLUMN", help="Treatments compared with the controls.")] = "",
+    plate: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the plate, if it has no usual name.")] = "",
+    well: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the well, if it has no usual name.")] = "",
+    embedding: Annotated[str, typer.Option(help="Map of cells: auto (UMAP if installed), pca or umap.")] = "auto",
+    seed: Annotated[int, typer.Option(help="Of sampling and of the map.")] = 0,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON value for scripts.")] = False,
+) -> None:
+    """Write one HTML file that opens offline: plates by any column, fields, cells, effects, rejects, provenance."""
+    import json  # noqa: PLC0415
+
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from phenostream.errors import RecipeError  # noqa: PLC0415
+    from phenostream.report import Settings, write  # noqa: PLC0415
+
+    told = {"controls": controls, "group": group, "plate": plate, "well": well, "embedding": embedding, "seed": seed}
+    try:
+        settings = Settings.model_validate(told)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RecipeError(f"--{first['loc'][0]}: {first['msg']}", remedy="phenostream report --help") from error
+    path = write(source, out, settings=settings, phenotypes=phenotypes, figures=figures)
+    if json_:
+        kept = sorted(str(one) for one in figures.iterdir()) if figures else []
+        typer.echo(json.dumps({"report": str(path), "figures": kept}, indent=2, sort_keys=True))
+    else:
+        typer.echo(path)
