@@ -3,6 +3,14 @@
     python benchmarks/segmentation.py             # the shipped rule: table of AP and of seconds
     python benchmarks/segmentation.py --folds     # rule learnt on one half of the images, tested on the other, twice
     python benchmarks/segmentation.py --learn     # print the joining rule learnt on all images
+    python benchmarks/segmentation.py --trained cv          # packages cv/0 to cv/4, each on the images it never saw
+    python benchmarks/segmentation.py --trained cv --robust # the same under other magnifications, light and cameras
+
+Packages of the cross-validation are made by
+
+    for fold in 0 1 2 3 4; do
+      phenostream train recipes/nuclei.yaml --out cv/$fold --set settings.fold=$fold --set settings.data=DATA/nuclei
+    done
 
 Data: the fluorescence nuclei of BBBC038 as `train/images/*.tif` and `train/masks/*.tif` in zip files in
 `$PHENOSTREAM_TEST_DATA/nuclei` (default ../shared/data). AP = TP / (TP + FP + FN) at an intersection over union of more
@@ -26,10 +34,13 @@ from skimage.draw import ellipse
 from skimage.feature import peak_local_max
 from skimage.filters import threshold_otsu
 from skimage.segmentation import watershed
+from skimage.transform import resize
 
+from phenostream import inference, objects
 from phenostream.objects import classical, relabel
 from phenostream.objects.grid import repeat
 from phenostream.objects.joining import FEATURES, Pairs, Rule, join
+from phenostream.values import Field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -174,6 +185,110 @@ def crossed(examples: Sequence[Example]) -> Score:
     return Score(*(np.concatenate(parts) for parts in zip(*scores, strict=True)))
 
 
+def held_out(count: int, fold: int, folds: int = 5) -> list[int]:
+    """Numbers of the images that the training of `fold` leaves out: as the task `segment` deals them by default."""
+    return np.flatnonzero(np.random.default_rng(0).permutation(count) % folds == fold).tolist()
+
+
+def nuclei(package: Path) -> Method:
+    """The trained segmenter with one package."""
+    segmenter = objects.build(objects.settings({"model": "nuclei", "package": str(package), "threads": 1}))
+    return lambda image: segmenter.segment(Field.of(image)).labels
+
+
+def cross_validated(folder: Path, examples: Sequence[Example]) -> tuple[list[int], Score]:
+    """Which images were judged, and how the packages of `folder` did on them."""
+    judged: list[int] = []
+    scores = []
+    for place in sorted(folder.glob("[0-9]/package")):
+        kept = held_out(len(examples), int(place.parent.name))
+        judged += kept
+        scores.append(scored(nuclei(place), [examples[one] for one in kept]))
+        print(scores[-1].line(f"nuclei, fold {place.parent.name}: {len(kept)} images"), flush=True)
+    return judged, Score(*(np.concatenate(parts) for parts in zip(*scores, strict=True)))
+
+
+def changes() -> dict[str, Callable[[Example, np.random.Generator], Example]]:
+    """Other magnifications, light and cameras: by name, what they make of an example."""
+
+    def light(change: Callable[..., NDArray[Any]]) -> Callable[[Example, np.random.Generator], Example]:
+        return lambda example, rng: Example(change(example.image.astype(np.float64), rng), example.truth)
+
+    def size(factor: float) -> Callable[[Example, np.random.Generator], Example]:
+        def change(example: Example, rng: np.random.Generator) -> Example:
+            del rng
+            shape = tuple(round(side * factor) for side in example.image.shape)
+            image = resize(example.image.astype(float), shape, order=1, anti_aliasing=factor < 1, preserve_range=True)
+            truth = resize(example.truth, shape, order=0, anti_aliasing=False, preserve_range=True)
+            return Example(np.rint(image).astype(np.uint8), truth.astype(np.int32))
+
+        return change
+
+    def top(image: NDArray[Any]) -> float:
+        return float(np.percentile(image, 99.8) - np.percentile(image, 1))
+
+    def ramp(image: NDArray[Any]) -> NDArray[Any]:
+        y, x = (np.linspace(0, 1, side) for side in image.shape)
+        return np.add.outer(0.6 * y, 0.4 * x)
+
+    def centre(image: NDArray[Any]) -> NDArray[Any]:
+        y, x = (np.linspace(-1, 1, side) for side in image.shape)
+        return np.add.outer(y * y, x * x) / 2
+
+    return {
+        "as they are": lambda example, _: example,
+        "half size": size(0.5),
+        "double size": size(2),
+        "a seventh of the light, photon noise": light(lambda i, r: r.poisson(i / 7).astype(np.uint8)),
+        "16 bit, offset 1000": light(lambda i, _: (1000 + 200 * i).astype(np.uint16)),
+        "float, 0 to 1": light(lambda i, _: (i / 255).astype(np.float32)),
+        "saturated at 40 % of the range": light(lambda i, _: np.minimum(i, np.percentile(i, 1) + 0.4 * top(i))),
+        "ramp as high as half the range": light(lambda i, _: i + 0.5 * top(i) * ramp(i)),
+        "vignette, corners at 30 %": light(lambda i, _: i * (1 - 0.7 * centre(i))),
+        "noise of 8 % of the range": light(lambda i, r: i + 0.08 * top(i) * r.normal(size=i.shape)),
+        "blurred by 1.5 px": light(lambda i, _: ndimage.gaussian_filter(i, 1.5)),
+        "gamma 0.6": light(lambda i, _: (i / 255) ** 0.6),
+    }
+
+
+def robust(folder: Path, examples: Sequence[Example], every: int = 4) -> None:
+    """Print a table: each change on every fourth held-out image, classical and trained."""
+    print("| images | classical AP 0.50 | mean | nuclei AP 0.50 | mean |\n|---|---|---|---|---|")
+    for name, change in changes().items():
+        cells = []
+        for trained in (False, True):
+            counted = []
+            for place in sorted(folder.glob("[0-9]/package")):
+                method = nuclei(place) if trained else classical.label_nuclei
+                for one in held_out(len(examples), int(place.parent.name))[::every]:
+                    example = change(examples[one], np.random.default_rng(one))
+                    counted.append(counts(example.truth, relabel(method(example.image))))
+            found = np.array(counted)
+            each = found[:, 0] / np.maximum(found.sum(axis=1), 1)
+            cells += [each[:, 0].mean(), each.mean()]
+        print(f"| {name} | " + " | ".join(f"{cell:.3f}" for cell in cells) + " |", flush=True)
+
+
+def by_shape(judged: Sequence[int], score: Score, examples: Sequence[Example], name: str) -> None:
+    """Print a line for each shape of image: each is another camera."""
+    shapes = np.array([str(examples[one].image.shape) for one in judged])
+    for shape in np.unique(shapes):
+        chosen = shapes == shape
+        print(Score(score.counts[chosen], score.seconds[chosen]).line(f"{name} {shape}: {chosen.sum()} images"))
+
+
+def judge(folder: Path, examples: Sequence[Example]) -> None:
+    """Print the cross-validation of the packages of `folder`, beside the classical methods on the same images."""
+    judged, score = cross_validated(folder, examples)
+    same = [examples[one] for one in judged]
+    print(score.line(f"nuclei, all {len(same)} held-out images"))
+    by_shape(judged, score, examples, "nuclei")
+    for name, method in (("Otsu and watershed", otsu_watershed), ("classical, shipped rule", classical.label_nuclei)):
+        other = scored(method, same)
+        print(other.line(f"{name}, the same images"))
+        by_shape(judged, other, examples, name.split(",")[0])
+
+
 def screen(count: int = 240) -> NDArray[np.uint16]:
     """A made-up field of 1024 x 1344 pixels with `count` nuclei about 26 pixels wide."""
     rng = np.random.default_rng(0)
@@ -190,21 +305,32 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=_DATA / "nuclei")
     parser.add_argument("--folds", action="store_true")
     parser.add_argument("--learn", action="store_true")
+    parser.add_argument("--trained", type=Path)
+    parser.add_argument("--robust", action="store_true")
     told = parser.parse_args()
     examples = load(told.data)
     if told.learn:
         print(learn(examples))
         return
+    if told.trained and told.robust:
+        robust(told.trained, examples)
+        return
     names = " | ".join(f"AP {threshold:.2f}" for threshold in THRESHOLDS)
     print(f"{len(examples)} images, {sum(len(np.unique(e.truth)) - 1 for e in examples)} nuclei")
     print(f"| method | {names} | mean | pooled 0.50 | pooled mean | ms an image |\n|---{'|---' * 13}|")
+    if told.trained:
+        judge(told.trained, examples)
+        return
     print(scored(otsu_watershed, examples).line("Otsu and watershed"))
     if told.folds:
         print(crossed(examples).line("classical, two folds"))
     else:
         print(scored(classical.label_nuclei, examples).line("classical, shipped rule"))
     field = screen()
-    for name, method in (("Otsu and watershed", otsu_watershed), ("classical", classical.label_nuclei)):
+    known = {"Otsu and watershed": otsu_watershed, "classical": classical.label_nuclei}
+    if "nuclei" in inference.names():
+        known["nuclei"] = nuclei(inference.names()["nuclei"])
+    for name, method in known.items():
         spent = []
         for _ in range(5):
             start = time.process_time()

@@ -64,7 +64,7 @@ def _flood(
         mine = np.int32(_root(parent, mine))
         for step in near:
             other = _root(parent, labels[pixel + step])
-            if other != 0 and other != mine and min(peak[mine], peak[other]) - here < depth:
+            if other != 0 and other != mine and min(peak[mine], peak[other]) - here < depth:  # noqa: PLR1714  (numba)
                 # The lower number has the higher peak: peaks are numbered on the way down.
                 first, second = min(mine, other), max(mine, other)
                 parent[second] = first

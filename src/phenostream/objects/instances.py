@@ -67,7 +67,7 @@ def instances(maps: NDArray[Any], diameter: float, rule: Rule = RULE) -> Labels:
 
 
 def typical_diameter(labels: NDArray[Any]) -> float | None:
-    """Median over the objects of `labels` (Y, X) of the diameter of a disc of their area, in pixels; None without any."""
+    """Median over the objects of `labels` (Y, X) of a disc's diameter of their area, in pixels; None without any."""
     area = np.bincount(np.asarray(labels).ravel())[1:]
     area = area[area > 0]
     return 2 * math.sqrt(float(np.median(area)) / math.pi) if area.size else None
