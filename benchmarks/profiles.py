@@ -116,7 +116,9 @@ def measured(python: str, who: str, operation: str, source: Path, target: Path, 
     ended = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=held)
     if ended.returncode:
         last = (ended.stderr.strip().splitlines() or ["killed"])[-1]
-        return f"no result in {limit} GiB" if "emory" in last or "llocate" in last or ended.returncode < 0 else last[:60]
+        return (
+            f"no result in {limit} GiB" if "emory" in last or "llocate" in last or ended.returncode < 0 else last[:60]
+        )
     return json.loads(ended.stdout.strip().splitlines()[-1])
 
 
@@ -153,7 +155,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=told.folder) as folder:
         source = Path(folder) / "cells.parquet"
         make(source, told.cells, told.features, told.plates, told.kind)
-        print(f"{told.cells:,} cells, {told.features} features ({told.kind}), {source.stat().st_size / 1e9:.2f} GB on disk")
+        print(f"{told.cells:,} cells, {told.features} features ({told.kind}), {source.stat().st_size / 1e9:.2f} GB")
         # Kernels are compiled once for all processes: not part of what is compared.
         small = Path(folder) / "small.parquet"
         make(small, 2000, told.features, 1, told.kind)
@@ -162,7 +164,9 @@ def main() -> int:
             results, targets = {}, {who: Path(folder) / f"{who}.parquet" for who in ("ours", "theirs")}
             results["ours"] = measured(sys.executable, "ours", operation, source, targets["ours"], told.limit)
             if told.pycytominer:
-                results["theirs"] = measured(told.pycytominer, "theirs", operation, source, targets["theirs"], told.limit)
+                results["theirs"] = measured(
+                    told.pycytominer, "theirs", operation, source, targets["theirs"], told.limit
+                )
             words = [f"{who}: {one['seconds']} s, {one['peak']} MiB" if isinstance(one, dict) else f"{who}: {one}"
                      for who, one in results.items()]  # fmt: skip
             if all(isinstance(one, dict) for one in results.values()) and len(results) == 2:

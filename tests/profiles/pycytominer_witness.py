@@ -1,12 +1,13 @@
 """What pycytominer makes of a table: run by a Python that has it, `python pycytominer_witness.py table.json out.json`.
 
-`table.json` holds columns by name (null for missing); so does every table written. ``pycytominer.json`` beside this file
-was made by it from synthetic numbers with pycytominer 1.7.1.
+`table.json` holds columns by name (null for missing); so does every table written. ``pycytominer.json`` beside it
+was made so, from synthetic numbers with pycytominer 1.7.1.
 """
 
 import json
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,14 +22,15 @@ def plain(frame):
 
 def main(source, target):
     from importlib.metadata import version
+
     from pycytominer import aggregate, annotate, consensus, feature_select, normalize
 
-    frame = pd.DataFrame(json.load(open(source)))
+    frame = pd.DataFrame(json.loads(Path(source).read_text()))
     features = [name for name in frame.columns if name.startswith("Cells_")]
     meta = [name for name in frame.columns if name.startswith("Metadata_")]
     full = frame.dropna(subset=features).reset_index(drop=True)
-    varied = [name for name in features if full.query("Metadata_Control == 'negative'")[name].nunique() > 1]
     controls = "Metadata_Control == 'negative'"
+    varied = [name for name in features if full.query(controls)[name].nunique() > 1]  # noqa: PD101
     given = {"features": features, "meta_features": meta}
     told = {"version": version("pycytominer"), "tables": {}, "left_out": {}}
 
@@ -67,13 +69,15 @@ def main(source, target):
             aggregate(frame.copy(), features=features, operation=method, compute_object_count=True,
                       object_feature="Metadata_Compound"))  # fmt: skip
         told["tables"][f"consensus-{method}"] = plain(
-            consensus(frame.copy(), replicate_columns=["Metadata_Compound"], operation=method, features=features))
+            consensus(frame.copy(), replicate_columns=["Metadata_Compound"], operation=method, features=features)
+        )
     told["tables"]["consensus-modz"] = plain(
-        consensus(full.copy(), replicate_columns=["Metadata_Compound"], operation="modz", features=features))
+        consensus(full.copy(), replicate_columns=["Metadata_Compound"], operation="modz", features=features)
+    )
     platemap = pd.DataFrame({"well_position": ["A1", "A2", "B1", "B2"], "gene": ["g1", "g2", "g3", "g4"]})
     made = annotate(frame.copy(), platemap, join_on=["Metadata_well_position", "Metadata_Well"])
     told["tables"]["annotate"] = plain(made.sort_values("Metadata_Row")[[*meta, "Metadata_gene"]])
-    json.dump(told, open(target, "w"))
+    Path(target).write_text(json.dumps(told))
 
 
 if __name__ == "__main__":

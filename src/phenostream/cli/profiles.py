@@ -144,7 +144,7 @@ def consensus(
 
 @app.command(
     epilog="\b\nExamples:\n  phenostream profiles annotate cells.parquet --out told.parquet --set table=platemap.csv"
-    " --set 'on={Metadata_Well: well_position}'"
+    " --set 'match={Metadata_Well: well_position}'"
 )
 def annotate(
     table: Table, *, out: Out, format_: Format = "auto", set_: Settings = _NOTHING, json_: Json = False

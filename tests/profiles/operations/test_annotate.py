@@ -34,7 +34,7 @@ def test_unmatched_rows_are_refused_or_dropped(cells):
 
 def test_a_plate_map_by_plate(cells):
     plates = pa.table({"plate": ["P0", "P1", "P2"], "batch": ["1", "1", "2"]})
-    done = operate(cells(), "annotate", table=plates, on={"Metadata_Plate": "plate"})
+    done = operate(cells(), "annotate", table=plates, match={"Metadata_Plate": "plate"})
     assert done.table()["Metadata_batch"].to_pylist() == ["1"] * 160 + ["2"] * 80
 
 

@@ -41,7 +41,7 @@ def witness(source, target):
 
 
 def larger():
-    """600 rows of another mixture, with what the stored table has: holes, a constant, steps, near copies, far values."""
+    """600 rows of another mixture, with what the stored table has: holes, a constant, steps, near copies."""
     rng = np.random.default_rng(11)
     rows = 600
     base = rng.gamma(2.0, size=(rows, 6))

@@ -91,8 +91,8 @@ def test_a_group_that_was_not_fitted_is_named(cells):
 
 def test_a_plate_without_controls_is_an_error_or_a_counted_exclusion(cells, replaced):
     table = cells()
-    control = ["compound" if plate == "P1" else word for plate, word in
-               zip(table["Metadata_Plate"].to_pylist(), table["Metadata_Control"].to_pylist(), strict=True)]  # fmt: skip
+    plates, words = (table[name].to_pylist() for name in ("Metadata_Plate", "Metadata_Control"))
+    control = ["compound" if plate == "P1" else word for plate, word in zip(plates, words, strict=True)]
     table = replaced(table, Metadata_Control=control)
     settings = {"by": ["Metadata_Plate"], "controls": CONTROLS}
     with pytest.raises(RecipeError, match="1 of 3 groups have fewer than 2 rows to fit on: Metadata_Plate P1"):
@@ -153,8 +153,8 @@ def test_bad_tables_and_settings_are_named(cells, names, replaced):
         operate(table, "normalise", method="nonsense")
     with pytest.raises(RecipeError, match="no operation 'nothing'"):
         operate(table, "nothing")
+    doubled = pa.table([table[names[0]], table[names[0]]], names=[names[0]] * 2)
     with pytest.raises(DamagedError, match="twice"):
-        doubled = pa.table([table[names[0]], table[names[0]]], names=[names[0]] * 2)
         operate(doubled, "normalise", features=[names[0]])
 
 

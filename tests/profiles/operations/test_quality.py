@@ -20,9 +20,7 @@ def test_debris_is_judged_by_its_own_plate(cells, replaced):
     done = operate(replaced(table, **{AREA: area}), "quality")
     assert done.told["rejected"] == {"debris": 2}
     assert done.told["kept"] == done.source.count() == done.table().num_rows == 238
-    assert done.rejected.to_pylist() == [
-        {"row": 3, "CellId": f"{3:032x}", "reason": "debris"}, {"row": 200, "CellId": f"{200:032x}", "reason": "debris"},
-    ]  # fmt: skip
+    assert done.rejected.to_pylist() == [{"row": row, "CellId": f"{row:032x}", "reason": "debris"} for row in (3, 200)]
 
 
 def test_saturation_and_blur_where_the_columns_are(cells):

@@ -67,7 +67,9 @@ def test_a_cut_gzip_file_is_damage(tmp_path):
 
 def test_batches_in_the_order_of_their_numbers(tmp_path):
     for number in (10, 2):
-        text = f",Metadata_Plate,Metadata_Well,Location_Center_X,AreaShape_Area,efficientnet_3\n0,P,15_{number},1,2,.5\n"
+        text = (
+            f",Metadata_Plate,Metadata_Well,Location_Center_X,AreaShape_Area,efficientnet_3\n0,P,15_{number},1,2,.5\n"
+        )
         (tmp_path / f"batch_{number}.csv.gz").write_bytes(gzip.compress(text.encode()))
     table = whole(read_foreign(tmp_path))
     assert table["Metadata_Well"].to_pylist() == ["15_2", "15_10"]
@@ -107,7 +109,9 @@ def test_what_is_exported_as_anndata_comes_back(folder, make, tmp_path):
 def test_a_run_folder_is_known_too(folder, make, tmp_path):
     folder.add(make("A4", 5), well="A4")
     assert whole(read_foreign(folder.path)).equals(read_profiles(folder.path))
-    write_table(Held(read_profiles(folder.path).drop_columns(["Nuclei_Outline_X", "Nuclei_Outline_Y"])), tmp_path / "c.parquet")
+    write_table(
+        Held(read_profiles(folder.path).drop_columns(["Nuclei_Outline_X", "Nuclei_Outline_Y"])), tmp_path / "c.parquet"
+    )
     assert feature_names(read_foreign(tmp_path / "c.parquet").schema()) == [
         "Nuclei_AreaShape_Area", "Nuclei_Intensity_MeanIntensity_DNA",
     ]  # fmt: skip

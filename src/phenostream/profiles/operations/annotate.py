@@ -29,7 +29,7 @@ class Settings(OperationSettings):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     table: Path | pa.Table = Field(description="plate map: a CSV, TSV or Parquet file (in Python also a pyarrow.Table)")
-    on: dict[str, str] = Field(
+    match: dict[str, str] = Field(
         {"Metadata_Well": "well_position"}, min_length=1, description="column of the rows: column of the plate map"
     )
     columns: Names = Field((), description="columns of the plate map to take; none: all but the keys")
@@ -53,8 +53,8 @@ def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) 
     """
     del fitted
     platemap = settings.table if isinstance(settings.table, pa.Table) else read_plain(settings.table)
-    require(source.schema(), list(settings.on))
-    require(platemap.schema, [*settings.on.values(), *settings.columns])
+    require(source.schema(), list(settings.match))
+    require(platemap.schema, [*settings.match.values(), *settings.columns])
     added = _added(platemap, source.schema(), settings)
     entries = _entries(platemap, settings)
     rows, lost, strays, used = _count(source, entries, settings)
@@ -72,7 +72,7 @@ def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) 
 
 
 def _added(platemap: pa.Table, schema: pa.Schema, settings: Settings) -> pa.Table:
-    keys = set(settings.on.values())
+    keys = set(settings.match.values())
     names = settings.columns or [name for name in platemap.column_names if name not in keys]
     new = [name if name.startswith("Metadata_") else f"Metadata_{name}" for name in names]
     if clash := sorted(set(new) & set(schema.names)):
@@ -85,10 +85,10 @@ def _added(platemap: pa.Table, schema: pa.Schema, settings: Settings) -> pa.Tabl
 
 def _entries(platemap: pa.Table, settings: Settings) -> dict[tuple[Any, ...], int]:
     entries: dict[tuple[Any, ...], int] = {}
-    for place, key in enumerate(_keys(platemap, list(settings.on.values()), settings)):
+    for place, key in enumerate(_keys(platemap, list(settings.match.values()), settings)):
         if key in entries:
             raise RecipeError(
-                f"{key} stands twice in the plate map", remedy="one line a well; name the plate in `on` too"
+                f"{key} stands twice in the plate map", remedy="one line a well; name the plate in `match` too"
             )
         entries[key] = place
     return entries
@@ -97,7 +97,7 @@ def _entries(platemap: pa.Table, settings: Settings) -> dict[tuple[Any, ...], in
 def _keys(table: pa.Table, names: Sequence[str], settings: Settings) -> list[tuple[Any, ...]]:
     columns = [
         [_well(text) if told in settings.wells else text for text in as_text(table.column(name)).to_pylist()]
-        for name, told in zip(names, settings.on, strict=True)
+        for name, told in zip(names, settings.match, strict=True)
     ]
     return list(zip(*columns, strict=True))
 
@@ -111,12 +111,12 @@ def _well(text: str | None) -> str | None:
 
 def _places(table: pa.Table, entries: dict[tuple[Any, ...], int], settings: Settings) -> Any:
     """(n,) line of the plate map of each row, -1 where there is none, and the distinct keys met."""
-    groups = Groups(tuple(settings.on))
+    groups = Groups(tuple(settings.match))
     codes = groups.codes(table)
     if not groups.keys:
         return np.zeros(0, np.int64), []
     schema = table.schema
-    keys = _keys(pa.table(groups.columns(schema)), list(settings.on), settings)
+    keys = _keys(pa.table(groups.columns(schema)), list(settings.match), settings)
     return np.array([entries.get(key, -1) for key in keys])[codes], keys
 
 
@@ -125,7 +125,7 @@ def _count(
 ) -> tuple[int, int, dict[tuple[Any, ...], None], set[int]]:
     strays: dict[tuple[Any, ...], None] = {}
     rows, lost, used = 0, 0, set[int]()
-    for table in source.tables(list(settings.on)):
+    for table in source.tables(list(settings.match)):
         places, keys = _places(table, entries, settings)
         rows, lost = rows + len(places), lost + int((places < 0).sum())
         strays |= {key: None for key in keys if key not in entries}
@@ -140,7 +140,7 @@ def _joined(
     new = set(added.column_names)
 
     def needs(names: Sequence[str]) -> Sequence[str]:
-        return list(dict.fromkeys([*(name for name in names if name not in new), *settings.on]))
+        return list(dict.fromkeys([*(name for name in names if name not in new), *settings.match]))
 
     def change(table: pa.Table, names: Sequence[str]) -> pa.Table:
         places, _ = _places(table, entries, settings)
