@@ -116,12 +116,13 @@ def _passes(trial: Callable[[int], object], size: int, fails: type[Exception]) -
     try:
         trial(size)
     except fails:
-        return False
-    finally:
+        failed = True
+    else:
+        failed = False
+    if failed:  # outside the handler, whose error still holds the frames and their tensors
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-    return True
+        torch.cuda.empty_cache()
+    return not failed
 
 
 class _Trial:

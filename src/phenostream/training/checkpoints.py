@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KEPT = 2
+_HEADER = "phenostream"
 _TENSOR, _PAIRS, _TUPLE = "$tensor", "$pairs", "$tuple"
 
 
@@ -54,7 +55,8 @@ def write(path: Path, state: Mapping[str, Any]) -> None:
     """Write `state` to one file, atomically and durably."""
     tensors: dict[str, torch.Tensor] = {}
     plain = _taken_apart(dict(state), "", tensors)
-    header = {"state": json.dumps(plain), "sha256": _hash(tensors)}
+    # One key: the writer would put several in any order, and equal states should be equal files.
+    header = {_HEADER: json.dumps({"state": plain, "sha256": _hash(tensors)})}
     replace(path, lambda temporary: _save(tensors, temporary, header))
 
 
@@ -76,11 +78,11 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            header = file.metadata() or {}
+            header = json.loads((file.metadata() or {})[_HEADER])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
         if header["sha256"] != _hash(tensors):
             raise DamagedError(f"{path} does not hold the tensors that were written", remedy=_remedy(path))
-        state: dict[str, Any] = _put_together(json.loads(header["state"]), tensors)
+        state: dict[str, Any] = _put_together(header["state"], tensors)
     except (SafetensorError, KeyError, ValueError) as error:
         if isinstance(error, DamagedError):
             raise
