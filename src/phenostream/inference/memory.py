@@ -26,6 +26,7 @@ _PROBED = 64**2
 #: Scratch of the kernels, and the arena that grows by doubling: nets of this room's tests took at most 1.15 times what
 #: is counted.
 _SPARE = 1.5
+_FIXED = 16e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +54,17 @@ def cost_of(onnx: bytes, frame: Frame, channels: int, dtype: np.dtype[Any]) -> C
     """What a graph costs, from its profiles at about 64 x 64 pixels and at four times that.
 
     Counted are the tensors of the optimised graph that are alive at one time (all of them where its steps cannot be
-    matched with the profile), the window on its way in, the outputs on their way into the result, and half as much
-    again.
+    matched with the profile), the window on its way in, the outputs on their way into the result, half as much
+    again, and a little for threads and small things.
     """
     shapes = [_shape(frame, _PROBED), _shape(frame, 4 * _PROBED)]
     small, large = (math.prod(shape) for shape in shapes)
     most = _bytes(onnx, np.zeros((1, channels, *shapes[1]), dtype))
     if small == large:
-        return Cost(0.0, _SPARE * most / large)
+        return Cost(_FIXED, _SPARE * most / large)
     least = _bytes(onnx, np.zeros((1, channels, *shapes[0]), dtype))
     slope = (most - least) / (large - small)
-    return Cost(_SPARE * max(0.0, most - slope * large), _SPARE * slope)
+    return Cost(_FIXED + _SPARE * max(0.0, most - slope * large), _SPARE * slope)
 
 
 def _shape(frame: Frame, pixels: int) -> tuple[int, ...]:

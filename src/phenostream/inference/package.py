@@ -6,8 +6,7 @@ import hashlib
 import json
 import os
 import stat
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +34,7 @@ class Package:
         folder: where it lies.
         description: of ``rdf.yaml``.
         graph: what the ONNX file says of itself.
+        files: SHA-256 of every file by its path, ``rdf.yaml`` included.
         sha256: identity of the whole content, 64 hex digits: over the names and hashes of all files.
     """
 
@@ -42,6 +42,7 @@ class Package:
     folder: Path
     description: Description
     graph: Graph
+    files: Mapping[str, str] = field(repr=False)
     sha256: str
 
     @property
@@ -63,12 +64,6 @@ class Package:
     def settings(self) -> Mapping[str, Any]:
         """What the task that made it needs to know again (diameter, thresholds)."""
         return self.description.own.settings
-
-    @cached_property
-    def files(self) -> dict[str, str]:
-        """SHA-256 of every file by its path, ``rdf.yaml`` included."""
-        rdf = hashlib.sha256(read_file(self.folder, RDF, DEFAULT.description_bytes)).hexdigest()
-        return {RDF: rdf, **self.description.files}
 
     def read(self, path: str, *, limits: Limits = DEFAULT) -> bytes:
         """Bytes of one of its files, hashed again. Raises NotFoundError, ChangedError."""
@@ -100,7 +95,7 @@ def open_package(folder: str | os.PathLike[str], *, name: str | None = None, lim
             graph = read_graph(data, limits=limits)
     _check(description, graph)
     files = {RDF: hashlib.sha256(rdf).hexdigest(), **description.files}
-    return Package(name or description.own.name or root.name, root, description, graph, content_hash(files))
+    return Package(name or description.own.name or root.name, root, description, graph, files, content_hash(files))
 
 
 def content_hash(files: Mapping[str, str]) -> str:

@@ -65,4 +65,4 @@ def checked_name(name: str) -> str:
 def _folders() -> Iterator[Path]:
     for place in places():
         if place.is_dir():
-            yield from sorted(folder for folder in place.iterdir() if (folder / RDF).is_file())
+            yield from sorted(one for one in place.iterdir() if _NAME.fullmatch(one.name) and (one / RDF).is_file())
