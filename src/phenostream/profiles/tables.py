@@ -210,7 +210,7 @@ def whole(source: Source) -> pa.Table:
     return pa.concat_tables(list(source.tables()))
 
 
-def write_table(source: Source, path: Path, *, rows: int = PIECE_ROWS) -> int:
+def write_table(source: Source, path: str | Path, *, rows: int = PIECE_ROWS) -> int:
     """Write `source` as one Parquet file in row groups of about `rows`, whole or not at all; the number of rows.
 
     Memory holds one row group. Roles stand in the schema; pages have checksums.
@@ -218,7 +218,7 @@ def write_table(source: Source, path: Path, *, rows: int = PIECE_ROWS) -> int:
     schema = source.schema()
     written, waiting, held = 0, [], 0
     with (
-        replacing(path) as temporary,
+        replacing(Path(path)) as temporary,
         pq.ParquetWriter(temporary, schema.remove_metadata(), **writer_options(schema)) as writer,
     ):
         for table in source.tables():

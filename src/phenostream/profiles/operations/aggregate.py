@@ -26,7 +26,7 @@ class Settings(OperationSettings):
 
     by: Names = Field(("Metadata_Plate", "Metadata_Well"), min_length=1, description="columns that name a group")
     method: Literal["mean", "median"] = Field("median", description="of each feature; missing values do not count")
-    features: Features = Field("all", description="all: every feature; model: no places; or a list of names")
+    features: Features = Field("model", description="model: no places; all: every feature; or a list of names")
     carry: Names = Field((), description="metadata kept beside the key: one value a group (Metadata_Gene)")
     count: str = Field("Metadata_Object_Count", description="column for the number of rows; empty: none")
     memory: ByteSize = Field(ByteSize(2 << 30), description="bytes that columns may take while medians are found")
