@@ -62,9 +62,10 @@ def test_random_is_the_partition_of_the_original(seed, datasets):
     """Its definition, in pandas as the original: generators by dataset, rows sorted, `sample`, cut."""
     table = treatments(datasets)
     expected = {}
-    for dataset, rows in table.groupby("dataset"):
-        rows = rows.sort_values(["experiment", "plate", "well", "site"])
-        rows = rows.sample(frac=1.0, random_state=generators(seed)[dataset])
+    for dataset, group in table.groupby("dataset"):
+        rows = group.sort_values(["experiment", "plate", "well", "site"]).sample(
+            frac=1.0, random_state=generators(seed)[dataset]
+        )
         for number, start in enumerate(range(0, len(rows), 20), 1):
             expected[f"random-{seed}/{dataset}/{number:03d}"] = rows["site_id"].tolist()[start : start + 20]
     sites = [field for field in SITES if field.annotation["dataset"] in datasets]
@@ -76,8 +77,8 @@ def test_random_is_the_partition_of_the_original(seed, datasets):
 def test_by_exp_plate_site_is_the_partition_of_the_original(seed):
     table, rng = treatments(("train", "test")), generators(seed)
     expected = {}
-    for (dataset, experiment, plate, site), rows in table.groupby(["dataset", "experiment", "plate", "site"]):
-        rows = rows.sort_values(["experiment", "plate", "well", "site"]).sample(frac=1.0, random_state=rng[dataset])
+    for (dataset, experiment, plate, site), group in table.groupby(["dataset", "experiment", "plate", "site"]):
+        rows = group.sort_values(["experiment", "plate", "well", "site"]).sample(frac=1.0, random_state=rng[dataset])
         expected[f"by_exp_plate_site-{seed}/{experiment}_p{plate}_s{site}"] = rows["site_id"].tolist()
     found = names(by_exp_plate_site(SITES, seed))
     assert {name: shelf for name, shelf in found.items() if "_controls" not in name} == expected
@@ -120,7 +121,7 @@ def test_names_are_fit_for_paths_and_distinct():
     assert len({*found}) == len(ids)
     assert all(name and not name.startswith(".") and "/" not in name and name.isascii() for name in found)
     assert "P_1" in found, "a plain name stays"
-    two = stable([Field(FieldId(plate="a_b", well="A1")), Field(FieldId(plate="a", well="A1"), annotation={"x": "b"})], 0,
-                 by=("plate", "x"))  # fmt: skip
+    pair = [Field(FieldId(plate="a_b", well="A1")), Field(FieldId(plate="a", well="A1"), annotation={"x": "b"})]
+    two = stable(pair, 0, by=("plate", "x"))
     assert len({shelf.name for shelf in two}) == 2
     assert identity(Field(ids[1])) == "|P_1|A1|1|0|0"

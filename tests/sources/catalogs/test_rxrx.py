@@ -1,0 +1,184 @@
+"""Recursion's screens: each dialect of the tables, each layout of the images, real sites only."""
+
+import logging
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from phenostream import datasets
+from phenostream.errors import DamagedError, NotFoundError, RecipeError
+from phenostream.formats import png
+from phenostream.sources import LocalStore, catalogs
+from phenostream.sources.catalogs import rxrx
+from phenostream.synthetic.screen import ScreenDesign, fields, sites, write_screen
+
+DESIGN = ScreenDesign(
+    experiments=("HEPG2-08", "HUVEC-10"), test_experiments=("HUVEC-10",), perturbations=4, shape=(8, 9), missing=0.15
+)
+
+
+@pytest.fixture(scope="session")
+def screens(tmp_path_factory):
+    """The same screen in both dialects: (images, metadata) of each."""
+    folder = tmp_path_factory.mktemp("screens")
+    return {
+        name: (folder / name / "images", write_screen(folder / name, DESIGN, dialect=name))
+        for name in ("official", "kaggle")
+    }
+
+
+def survey(base, metadata, **settings):
+    parsed = catalogs.parse({"catalog": "rxrx", "base": str(base), "metadata": str(metadata), **settings})
+    return rxrx.survey(parsed, LocalStore(base))
+
+
+def picture(folder, name, shape=(4, 5)):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    png.write(path, np.arange(shape[0] * shape[1], dtype=np.uint8).reshape(shape))
+
+
+def test_both_dialects_tell_the_same_of_the_same_sites(screens):
+    official, kaggle = (survey(*screens[name]).units for name in ("official", "kaggle"))
+    assert [one.id for one in official] == [one.id for one in kaggle] == [one.id for one in fields(DESIGN)]
+    shared = ("site_id", "well_id", "experiment", "plate_number", "dataset", "cell_type", "well_type")
+    for one, other in zip(official, kaggle, strict=True):
+        assert [one.annotation[name] for name in shared] == [other.annotation[name] for name in shared]
+        if other.annotation["dataset"] == "train" or other.annotation["well_type"] != "treatment":
+            assert one.annotation["sirna_id"] == other.annotation["sirna_id"]
+        else:
+            assert "sirna_id" not in other.annotation, "the labels of the competition's test are not told"
+
+
+def test_the_number_and_the_reagent_are_told_apart(screens):
+    first = survey(*screens["official"]).units[0].annotation
+    assert first["sirna"].startswith("s1") or first["sirna"] == "EMPTY"
+    assert first["sirna_id"].isdecimal()
+    assert "sirna" not in survey(*screens["kaggle"]).units[0].annotation
+
+
+@pytest.mark.parametrize("dialect", ["official", "kaggle"])
+def test_pixels_are_those_of_the_site(screens, dialect):
+    base, metadata = screens[dialect]
+    screen = datasets.open_screen({"catalog": "rxrx", "base": str(base), "metadata": str(metadata)})
+    truth = {one.id: one for one in fields(DESIGN)}
+    assert {one.id for one in screen.fields} == set(truth)
+    for one in screen.fields[::7]:
+        assert [channel.name for channel in one.channels] == ["DNA", "ER", "Actin", "RNA", "Mito", "Golgi"]
+        assert np.array_equal(one.read(), truth[one.id].read())
+
+
+def test_load_site_takes_wells_as_people_write_them(screens):
+    base, metadata = screens["official"]
+    screen = datasets.open_screen({"catalog": "rxrx", "base": str(base), "metadata": str(metadata)})
+    one = fields(DESIGN)[5]
+    padded = one.annotation["well_id"].rpartition("_")[2]
+    pixels = datasets.load_site(screen, one.id.plate, padded, int(one.id.site))
+    assert np.array_equal(pixels, one.read())
+    some = datasets.load_site(screen, one.id.plate, one.id.well, one.id.site, channels=("Mito", "DNA"))
+    assert np.array_equal(some, pixels[[4, 0]])
+    with pytest.raises(NotFoundError, match="no site 9"):
+        datasets.load_site(screen, one.id.plate, one.id.well, 9)
+
+
+def test_sites_without_images_are_absent_and_counted(screens, caplog):
+    """The competition's tables know wells only: which sites are real is seen in the files."""
+    with caplog.at_level(logging.WARNING, "phenostream.sources"):
+        found = survey(*screens["kaggle"])
+    truth = Counter(site.trouble == "missing" for site in sites(DESIGN))
+    assert (len(found.units), len(found.absent)) == (truth[False], truth[True])
+    assert f"{truth[True]} sites that have no images" in caplog.text
+    assert survey(*screens["official"]).absent == ()
+
+
+def test_controls_are_there(screens):
+    kinds = Counter(one.annotation["well_type"] for one in survey(*screens["kaggle"]).units)
+    assert set(kinds) == {"treatment", "positive_control", "negative_control"}
+
+
+@pytest.mark.parametrize("dialect", ["official", "kaggle"])
+def test_without_listing_the_tables_are_believed(screens, dialect):
+    base, metadata = screens[dialect]
+    listed, believed = survey(base, metadata), survey(base, metadata, listing=False)
+    known = {one.id: one for one in believed.units}
+    assert len(believed.units) == len(listed.units) + len(listed.absent)
+    assert all(known[one.id].planes == one.planes for one in listed.units)
+
+
+def test_what_the_tables_do_not_tell_of_is_kept_and_counted(screens, tmp_path, caplog):
+    table = tmp_path / "metadata.csv"
+    lines = screens["official"][1].read_text().splitlines()
+    table.write_text("\n".join(lines[:11]))
+    with caplog.at_level(logging.WARNING, "phenostream.sources"):
+        found = survey(screens["official"][0], table)
+    assert found.unannotated == len(found.units) - 10
+    assert "say nothing of" in caplog.text
+    assert all(one.annotation["experiment"] for one in found.units)
+
+
+def test_five_stains_as_in_rxrx19a(tmp_path):
+    for channel in range(1, 6):
+        picture(tmp_path, f"RxRx19a/images/VERO-1/Plate2/AA07_s3_w{channel}.png")
+    (tmp_path / "metadata.csv").write_text(
+        "site_id,well_id,cell_type,experiment,plate,well,site,disease_condition,treatment,treatment_conc,SMILES\n"
+        "VERO-1_2_AA07_3,VERO-1_2_AA07,VERO,VERO-1,2,AA07,3,Active SARS-CoV-2,remdesivir,0.3,CCC(=O)N\n"
+    )
+    (found,) = survey(tmp_path, tmp_path / "metadata.csv", stains="five").units
+    assert [channel.name for channel in found.channels] == ["DNA", "ER", "Actin", "RNA", "Golgi"]
+    assert (found.id.plate, found.id.well, found.id.site) == ("VERO-1_2", "AA7", "3")
+    assert found.annotation["treatment"] == "remdesivir"
+    assert found.annotation["SMILES"] == "CCC(=O)N"
+
+
+def test_wells_of_rxrx3(tmp_path):
+    for channel in range(1, 7):
+        picture(tmp_path, f"gene-088/Plate9/Z43_s1_{channel}.png")
+    (tmp_path / "metadata_rxrx3.csv").write_text(
+        "well_id,experiment_name,plate,address,gene,treatment,SMILES,concentration,perturbation_type,cell_type\n"
+        "gene-088_9_Z43,gene-088,9,Z43,BRCA1,BRCA1_guide_2,,,CRISPR,HUVEC\n"
+        "gene-088_9_Z44,gene-088,9,Z44,EMPTY_control,EMPTY_control,,,CRISPR,HUVEC\n"
+    )
+    found = survey(tmp_path, tmp_path / "metadata_rxrx3.csv", sites=[1])
+    assert [(one.id.plate, one.id.well) for one in found.units] == [("gene-088_9", "Z43")]
+    assert [one.well for one in found.absent] == ["Z44"]
+    assert found.units[0].annotation["gene"] == "BRCA1"
+    assert len(found.units[0].channels) == 6
+
+
+def test_channels_that_are_not_asked_for_are_left_out_and_counted(screens):
+    found = survey(*screens["official"], channels={"5": "Mito", "1": "DNA"})
+    assert [channel.name for channel in found.units[0].channels] == ["Mito", "DNA"]
+    assert len(found.left_out) == 4 * len(found.units)
+
+
+def test_tables_may_lie_below_base(screens):
+    base, metadata = screens["official"]
+    found = survey(base.parent, metadata.name)
+    assert len(found.units) == len(survey(base, metadata).units)
+    assert found.unmatched == ("metadata.csv",)
+    assert len(survey(base.parent.parent / "kaggle", "metadata").units) == len(found.units)
+
+
+def test_what_does_not_fit_is_named(tmp_path, screens):
+    base = screens["official"][0]
+    with pytest.raises(NotFoundError):
+        survey(base, tmp_path / "none.csv")
+    with pytest.raises(NotFoundError):
+        survey(base, str(tmp_path))
+    for name, text, error in (
+        ("a.csv", "", DamagedError),
+        ("b.csv", "experiment,plate\nHEPG2-08,1\n", RecipeError),
+        ("c.csv", "experiment,plate,well,site,x\nE,1,B02,1,a\nE,1,B02,1,b\n", RecipeError),
+        ("d.csv", "experiment,plate,well,site\nE,first,B02,1\n", RecipeError),
+        ("e.csv", "experiment,plate,well,site\nE,1,nowhere,1\n", RecipeError),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(error):
+            survey(base, tmp_path / name)
+    with pytest.raises(NotFoundError, match="no images"):
+        survey(tmp_path, screens["official"][1])
+    picture(tmp_path, "copy1/E-1/Plate1/B02_s1_w1.png")
+    picture(tmp_path, "copy2/E-1/Plate1/B02_s1_w1.png")
+    with pytest.raises(RecipeError, match="two files are channel 1"):
+        survey(tmp_path, screens["official"][1])
