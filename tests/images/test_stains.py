@@ -74,7 +74,7 @@ def test_what_cannot_be_shown_is_named():
         stained(site().astype(complex), NAMES)
     with pytest.raises(ChannelMissingError, match="GFP"):
         stained(site((1, 2, 2)), ("GFP",))
-    with pytest.raises(ChannelMissingError, match="'Actin'; there are: DNA|'Actin'"):
+    with pytest.raises(ChannelMissingError, match="'Actin'"):
         stained(site((1, 2, 2)), ("DNA",), show=("Actin",))
     for bad in ({"colour": (256, 0, 0)}, {"colour": (1, 2, 3), "low": 9, "high": 9}):
         with pytest.raises(RecipeError):

@@ -304,7 +304,7 @@ def _kaggle(folder: Path, found: Sequence[Site]) -> Path:
     folder.mkdir()
     wells = [site for site in found if site.site == 1]
     names = ["id_code", "experiment", "plate", "well"]
-    for dataset in ("train", "test"):
+    for dataset in sorted({well.dataset for well in wells}):
         own = [well for well in wells if well.dataset == dataset]
         treated = [well for well in own if well.well_type == "treatment"]
         controls = [well for well in own if well.well_type != "treatment"]
