@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +23,15 @@ RECIPE = {
 
 @pytest.fixture(scope="module")
 def experiment(outside: Path, tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+    """From a recipe's file, into the folder that is named after it."""
+    place = tmp_path_factory.mktemp("experiment")
+    (place / "quick.yaml").write_text(yaml.safe_dump(RECIPE))
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(outside))
-        return train(RECIPE, tmp_path_factory.mktemp("experiment") / "one")
+        patch.chdir(place)
+        told = train("quick.yaml")
+    assert told.folder == Path("quick-training")
+    return replace(told, folder=place / told.folder)
 
 
 def test_the_folder_tells_everything(experiment: Experiment) -> None:
@@ -69,9 +77,8 @@ def test_again_it_trains_nothing(experiment: Experiment) -> None:
     assert {path: path.stat().st_mtime_ns for path in (experiment.folder / "package").iterdir()} == before
 
 
+@pytest.mark.slow
 def test_a_lost_package_is_written_again(experiment: Experiment, tmp_path: Path) -> None:
-    import shutil
-
     folder = tmp_path / "copy"
     shutil.copytree(experiment.folder, folder)
     shutil.rmtree(folder / "package")
@@ -80,13 +87,6 @@ def test_a_lost_package_is_written_again(experiment: Experiment, tmp_path: Path)
         experiment.folder / "package" / "weights.safetensors"
     ).read_bytes()
     assert again.metrics == experiment.metrics
-
-
-def test_the_folder_is_named_after_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("quick.yaml").write_text(yaml.safe_dump({**RECIPE, "train": {"epochs": 1, "tensorboard": False}}))
-    assert train("quick.yaml").folder == Path("quick-training")
-    assert Path("quick-training/package/rdf.yaml").is_file()
 
 
 def test_files_are_hashed(tmp_path: Path) -> None:

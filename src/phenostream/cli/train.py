@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from phenostream.cli import exits
 from phenostream.cli.show import console, duration
 
 if TYPE_CHECKING:
@@ -47,8 +48,12 @@ def train(
         return
     if recipe is None:
         raise typer.BadParameter("give a recipe, or --schema", param_hint="RECIPE")
-    with _bar(quiet=quiet or json_) as progress:
-        told = training.train(recipe, out, overrides=set_, device=device, progress=progress)
+    try:
+        with _bar(quiet=quiet or json_) as progress:
+            told = training.train(recipe, out, overrides=set_, device=device, progress=progress)
+    except KeyboardInterrupt:
+        typer.echo("interrupted; run it again to go on at the last checkpoint", err=True)
+        raise typer.Exit(exits.INTERRUPTED) from None
     if told.package is not None:  # torchrun starts this command once a device, and one of them tells
         _tell(told, json_=json_)
 

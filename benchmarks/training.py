@@ -1,0 +1,141 @@
+"""Examples a second of the fit loop beside a bare PyTorch loop: same network, same batches, same optimizer.
+
+    python benchmarks/training.py [--device cuda] [--steps 60] [--rounds 5] [--json FILE]
+
+Three rows: batches that cost nothing (what the loop itself costs), batches augmented in this process, and in two worker
+processes. The loops take turns, and the best round of each counts, so that a busy machine spoils neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel
+from scipy import ndimage
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from phenostream.training import FitSettings, Task, devices, fit
+from phenostream.training.order import Order
+
+
+class Settings(BaseModel):
+    size: int = 64
+    augmented: bool = False
+
+
+class Net(nn.Sequential):
+    """A plain stack of convolutions with norms, 0.3 million weights."""
+
+    def __init__(self, width: int = 32) -> None:
+        def block(inputs: int, outputs: int) -> list[nn.Module]:
+            return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+        super().__init__(
+            *block(1, width), nn.MaxPool2d(2), *block(width, 2 * width), nn.MaxPool2d(2), *block(2 * width, 4 * width),
+            *block(4 * width, 4 * width), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * width, 10),
+        )  # fmt: skip
+
+
+class Random(Task):
+    """Random images of ten kinds; a rotation by a random angle where augmentation is wanted."""
+
+    def __init__(self, settings: Settings, examples: int) -> None:
+        self._settings = settings
+        self._images = np.random.default_rng(0).normal(size=(examples, 1, settings.size, settings.size)).astype("f4")
+
+    @property
+    def settings(self) -> Settings:
+        return self._settings
+
+    def network(self) -> nn.Module:
+        return Net()
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def example(self, index: int, rng: np.random.Generator) -> dict[str, object]:
+        image = self._images[index]
+        if self._settings.augmented:
+            image = ndimage.rotate(image, rng.uniform(0, 360), axes=(1, 2), reshape=False, order=1)
+        return {"image": image, "kind": index % 10}
+
+    def loss(self, network, batch):
+        return functional.cross_entropy(network(batch["image"]), batch["kind"]), {}
+
+
+def bare(task: Random, batch_size: int, workers: int, device: torch.device) -> float:
+    """Examples a second of the loop that everybody writes first: no log, no checkpoint, no check, no clipping."""
+
+    class Examples(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return len(task)
+
+        def __getitem__(self, index: int) -> dict[str, object]:
+            return task.example(index, np.random.default_rng(index))
+
+    torch.manual_seed(0)
+    network = task.network().to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+    loader = DataLoader(
+        Examples(), batch_size, shuffle=True, drop_last=True, num_workers=workers, collate_fn=task.collate,
+        pin_memory=device.type == "cuda",
+    )  # fmt: skip
+    taken, start = 0, time.perf_counter()
+    for batch in loader:
+        moved = {name: one.to(device, non_blocking=True) for name, one in batch.items()}
+        optimizer.zero_grad()
+        loss, _ = task.loss(network, moved)
+        loss.backward()
+        optimizer.step()
+        taken += 1
+    float(loss)
+    return taken * batch_size / (time.perf_counter() - start)
+
+
+def ours(task: Random, batch_size: int, workers: int, device: torch.device) -> float:
+    """Examples a second of `fit` with everything on: clipping, running mean, CSV, checkpoints."""
+    settings = FitSettings(
+        epochs=1, batch_size=batch_size, workers=workers, ema=0.999, precision="fp32", tensorboard=False
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        return fit(task, settings, folder=folder, device=str(device)).samples_per_s
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("--device", default="auto")
+    words.add_argument("--steps", type=int, default=60)
+    words.add_argument("--batch-size", type=int, default=32)
+    words.add_argument("--rounds", type=int, default=5)
+    words.add_argument("--json", type=Path)
+    asked = words.parse_args()
+    device = devices.pick(asked.device)
+    told = []
+    for name, augmented, workers in (("free", False, 0), ("augmented", True, 0), ("augmented, 2 workers", True, 2)):
+        task = Random(Settings(augmented=augmented), asked.steps * asked.batch_size)
+        rates = [
+            (bare(task, asked.batch_size, workers, device), ours(task, asked.batch_size, workers, device))
+            for _ in range(asked.rounds)
+        ]
+        plain, full = max(rate for rate, _ in rates), max(rate for _, rate in rates)
+        told.append({"batches": name, "bare": plain, "phenostream": full, "ratio": full / plain})
+        print(f"{name:24s} bare {plain:8.1f}/s   phenostream {full:8.1f}/s   {full / plain:.3f}", flush=True)
+    order = Order(100_000, 32, seed=0)
+    start = time.perf_counter()
+    for step in range(1000):
+        order.batch(step)
+    print(f"order of a batch of 32: {1e3 * (time.perf_counter() - start):.1f} us; threads {torch.get_num_threads()}")
+    if asked.json:
+        asked.json.write_text(json.dumps({"device": str(device), "rows": told}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
