@@ -303,3 +303,29 @@ def test_fixed_sizes_batches_of_one_and_integers_are_kept_to(tmp_path: Path) -> 
         model.batch(_image((5, 3, 20, 20), "uint8"))
     with pytest.raises(WrongShapeError, match="whole image"):
         model.predict(_image((3, 20, 20), "uint8"))
+
+
+def test_classes_are_laid_not_blended(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Concat", ["image", "level"], ["both"], axis=1),
+        helper.make_node("ArgMax", ["both"], ["class"], axis=1, keepdims=1),
+        helper.make_node("Mul", ["image", "zero"], ["none"]),
+        helper.make_node("Add", ["none", "half"], ["level"]),
+    ]
+    nodes = [nodes[2], nodes[3], nodes[0], nodes[1]]
+    values = [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 1, "y", "x"]),
+              helper.make_tensor_value_info("class", TensorProto.INT64, ["n", 1, "y", "x"])]  # fmt: skip
+    numbers = [helper.make_tensor(name, 1, [1], [value]) for name, value in (("zero", 0.0), ("half", 0.5))]
+    graph = helper.make_graph(nodes, "classes", values[:1], values[1:], numbers)
+    onnx = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    given = np.random.default_rng(0).random((1, 1, 8, 8), np.float32)
+    package = inference.write_package(
+        tmp_path / "classes", name="classes", description="Dim or bright.", onnx=onnx, weights={"none": np.zeros(1)},
+        image=inference.Image(["DNA"]), outputs=[inference.Output("class", ["bright"], 0)], test_input=given,
+        test_output={"class": (given < 0.5).astype(np.int64)}, training={}, metrics={},
+    )  # fmt: skip
+    image = np.random.default_rng(1).random((1, 130, 140), np.float32)
+    found = inference.load(package, threads=1).predict(image, tile=48)["class"]
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, image < 0.5)
+    assert {one.state for one in inference.prove(package, threads=1)} == {"passed"}

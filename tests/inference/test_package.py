@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -100,7 +101,17 @@ def test_descriptions_that_contradict_themselves_are_refused(package: inference.
     def offset(told) -> None:
         told["outputs"][0]["axes"][2]["size"]["offset"] = 2
 
-    for place, change in enumerate((two_hashes, itself, swapped, no_hash, no_onnx, offset)):
+    def minima(told) -> None:
+        told["config"]["phenostream"]["minimum"] = [2]
+
+    def referring(told) -> None:
+        told["inputs"][0]["axes"][3]["size"] = {"tensor_id": "image", "axis_id": "y"}
+
+    def named_twice(told) -> None:
+        told["outputs"][1]["id"] = "map"
+
+    changes = (two_hashes, itself, swapped, no_hash, no_onnx, offset, minima, referring, named_twice)
+    for place, change in enumerate(changes):
         with pytest.raises(DamagedError):
             inference.open_package(_changed(package, tmp_path / str(place), change))
 
@@ -112,6 +123,15 @@ def test_the_coarse_grid_must_fit_the_stride(package: inference.Package, tmp_pat
 
     with pytest.raises(WrongShapeError, match="grid"):
         inference.load(_changed(package, tmp_path / "thirds", thirds))
+
+
+def test_a_least_image_beyond_reason_is_refused_before_it_is_made(package: inference.Package, tmp_path: Path) -> None:
+    def vast(told) -> None:
+        told["config"]["phenostream"]["minimum"] = [2**20, 2**20]
+
+    model = inference.load(_changed(package, tmp_path / "vast", vast))
+    with pytest.raises(TooLargeError, match="no image of less than"):
+        model.predict(np.zeros((1, 8, 8), np.uint8))
 
 
 def test_a_graph_that_onnx_runtime_refuses_is_named(package: inference.Package, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_a_folder_is_found_by_its_path(shelf: Path, monkeypatch: pytest.MonkeyPa
 def test_what_is_nowhere_is_named_with_what_there_is(shelf: Path) -> None:
     small_package(shelf / "one" / "small")
     (shelf / "two" / "empty").mkdir(parents=True)
-    for name in ("large", "../small", "", shelf / "two" / "empty"):
+    for name in ("large", "../small", "", "a\0", shelf / "two" / "empty"):
         with pytest.raises(NotFoundError, match="small"):
             inference.find(name)
 

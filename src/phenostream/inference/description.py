@@ -224,6 +224,25 @@ class Description(_Part):
         return self
 
     @model_validator(mode="after")
+    def lengths_of_the_input_are_told(self) -> Description:
+        """Each axis of the input's space by itself; own minima an axis each."""
+        space = self.input.space
+        if not all(isinstance(axis.size, int | Size) for axis in space):
+            raise ValueError("an axis of the input has no size of its own")
+        if len(self.own.minimum) not in (0, len(space)):
+            raise ValueError(f"minimum has {len(self.own.minimum)} entries for {len(space)} axes")
+        return self
+
+    @model_validator(mode="after")
+    def names_are_given_once(self) -> Description:
+        """Of tensors, and of the axes of each."""
+        tensors = (*self.inputs, *self.outputs)
+        for names in ([one.id for one in tensors], *([axis.id for axis in one.axes] for one in tensors)):
+            if len(set(names)) < len(names):
+                raise ValueError(f"a name is given twice: {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
     def outputs_follow_the_input(self) -> Description:
         """An output has all axes of the input's space, in its order, or none."""
         names = [axis.id for axis in self.input.space]

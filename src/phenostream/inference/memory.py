@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from phenostream.errors import TooLargeError
 from phenostream.inference import sessions
 from phenostream.inference.graph import read_steps
 
@@ -27,6 +28,7 @@ _PROBED = 64**2
 #: is counted.
 _SPARE = 1.5
 _FIXED = 16e6
+_LARGEST_PROBE = 2**26
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +57,12 @@ def cost_of(onnx: bytes, frame: Frame, channels: int, dtype: np.dtype[Any]) -> C
 
     Counted are the tensors of the optimised graph that are alive at one time (all of them where its steps cannot be
     matched with the profile), the window on its way in, the outputs on their way into the result, half as much
-    again, and a little for threads and small things.
+    again, and a little for threads and small things. Raises TooLargeError where even the least image is too large.
     """
     shapes = [_shape(frame, _PROBED), _shape(frame, 4 * _PROBED)]
     small, large = (math.prod(shape) for shape in shapes)
+    if large > _LARGEST_PROBE:
+        raise TooLargeError(f"the model takes no image of less than {large:,} pixels", remedy="correct its sizes")
     most = _bytes(onnx, np.zeros((1, channels, *shapes[1]), dtype))
     if small == large:
         return Cost(_FIXED, _SPARE * most / large)

@@ -92,7 +92,7 @@ class Model:
                 (memory map, HDF5, Zarr), of which one window at a time is read.
             tile: lengths of a window, halo included; by default the largest that `memory_mb` allows.
             memory_mb: cap on what predicting needs on top of `image`, the loaded model and the result, in megabytes.
-            overlap: pixels over which neighbouring tiles are blended.
+            overlap: pixels over which neighbouring tiles are blended, where they hold floats.
             out: by output name, arrays of the result's shape to write into (a memory map or HDF5 dataset, where even
                 the result does not fit into memory).
 
@@ -238,8 +238,7 @@ class Model:
             for name, one in zip(self.package.outputs, found, strict=True):
                 shape = self.frame.output_shape(name, image.shape[1:])
                 if name not in targets:
-                    dtype = one.dtype if one.dtype.kind == "f" else np.float32
-                    targets[name] = np.empty((one.shape[1], *shape), dtype)
+                    targets[name] = np.empty((one.shape[1], *shape), one.dtype)
                 self._lay(targets[name], name, one[0], tile, shape)
         return {name: targets[name] for name in self.package.outputs}
 
@@ -247,12 +246,14 @@ class Model:
         """Add a tile to the result; where no earlier tile has been, what lies there is forgotten."""
         ratios = self.frame.ratios[name]
         inner, outer, weights = zip(*cut(tile, ratios, shape), strict=True)
-        part = found[(slice(None), *inner)] * reduce(np.multiply.outer, weights)
-        if any(span.rise for span in tile.spans):
-            before = np.array(target[(slice(None), *outer)])
-            fresh = (slice(int(span.rise * ratio), None) for span, ratio in zip(tile.spans, ratios, strict=True))
-            before[(slice(None), *fresh)] = 0
-            part += before
+        part = found[(slice(None), *inner)]
+        if part.dtype.kind == "f":  # classes have no mean
+            part = part * reduce(np.multiply.outer, weights)
+            if any(span.rise for span in tile.spans):
+                before = np.array(target[(slice(None), *outer)])
+                fresh = (slice(int(span.rise * ratio), None) for span, ratio in zip(tile.spans, ratios, strict=True))
+                before[(slice(None), *fresh)] = 0
+                part += before
         target[(slice(None), *outer)] = part
 
     def _together(self, images: Sequence[Any], memory_mb: float) -> Iterator[dict[str, NDArray[Any]]]:

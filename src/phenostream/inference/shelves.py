@@ -49,7 +49,7 @@ def find(name_or_folder: str | os.PathLike[str]) -> Package:
     told = os.fspath(name_or_folder)
     if isinstance(name_or_folder, str) and _NAME.fullmatch(told) and (folder := names().get(told)):
         return open_package(folder, name=told)
-    if (Path(told) / RDF).is_file():
+    if "\0" not in told and (Path(told) / RDF).is_file():
         return open_package(told)
     known = ", ".join(sorted(names())) or "none"
     raise NotFoundError(f"there is no model {told!r}", remedy=f"give a package's folder, or one of: {known}")
