@@ -68,16 +68,24 @@ def test_what_was_fitted_is_applied_to_other_rows(place):
     run_recipe(place / "recipe.yaml", place / "half.parquet", overrides=overrides, fitted=place / "one.parquet.steps")
     one, half = pq.read_table(place / "one.parquet"), pq.read_table(place / "half.parquet")
     assert half.equals(one.slice(0, 4))
+    before = (place / "one.parquet").read_bytes()
+    run_recipe(
+        place / "recipe.yaml", place / "one.parquet", overrides=overrides[1:], fitted=place / "one.parquet.steps"
+    )
+    assert (place / "one.parquet").read_bytes() == before
+    with pytest.raises(NotFoundError, match="nothing fitted"):
+        run_recipe(place / "recipe.yaml", place / "one.parquet", fitted=place / "none.steps")
 
 
 def test_a_failed_run_leaves_the_old_table_and_no_scratch(place):
     run_recipe(place / "recipe.yaml", place / "wells.parquet")
-    before = (place / "wells.parquet").read_bytes()
+    before, notes = (place / "wells.parquet").read_bytes(), (place / "wells.parquet.steps" / "steps.json").read_bytes()
     with pytest.raises(RecipeError, match="does not know"):
         run_recipe(
             place / "recipe.yaml", place / "wells.parquet", overrides=["profiles.3.match={Metadata_Plate: well}"]
         )
     assert (place / "wells.parquet").read_bytes() == before
+    assert (place / "wells.parquet.steps" / "steps.json").read_bytes() == notes
     assert not list(place.glob(".*"))
 
 

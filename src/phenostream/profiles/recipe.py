@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import pyarrow as pa
 import yaml
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
-from phenostream.errors import DiskFullError, NotFoundError, RecipeError
+from phenostream.errors import DiskFullError, NotFoundError, PhenostreamError, RecipeError
 from phenostream.profiles.operating import operation, operation_names, settings_of
 from phenostream.profiles.reading import read_foreign
-from phenostream.profiles.tables import Held, open_table, whole, write_table
+from phenostream.profiles.tables import Files, Held, open_table, write_pieces, write_table
 from phenostream.profiles.writing import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    import pyarrow as pa
+    from collections.abc import Iterable, Iterator, Mapping
 
     from phenostream.profiles.operating import Outcome
     from phenostream.profiles.tables import Source
@@ -119,29 +120,24 @@ def run_recipe(
         DiskFullError: no room; `out` is as it was.
     """
     told, target = ProfilesRecipe.load(recipe, overrides), Path(out)
-    notes, working = target.with_name(f"{target.name}.steps"), target.with_name(f".{target.name}.working")
-    _fresh(notes, working)
-    try:
-        source = _input(told.input)
-        source = _settled(source, told, working / "00.parquet")
+    known = _known(fitted, told)
+    working = target.with_name(f".{target.name}.working")
+    notes = working / "notes"
+    with _scratch(working, notes):
+        source = _settled(_input(told.input), told, working / "00.parquet")
         steps = []
         for number, step in enumerate(told.profiles, start=1):
             name, settings = _named(step, number)
-            known = _known(fitted, number, name)
-            done = operation(name).operate(source, settings, known)
+            done = operation(name).operate(source, settings, known.get(number))
             _note(done, notes, number, name)
             steps.append({"step": name, **done.told})
             source = _settled(done.source, told, working / f"{number:02d}.parquet")
         rows = write_table(source, target)
-        ran = Ran(target, rows, _features(source), tuple(steps))
         _write_json(notes / "steps.json", {"recipe": told.model_dump(mode="json"), "rows": rows, "steps": steps})
-    except OSError as error:
-        if isinstance(error, DiskFullError | NotFoundError) or error.errno is None:
-            raise
-        raise DiskFullError(f"cannot write {error.filename}: {error.strerror}", remedy="free disk space") from error
-    finally:
-        shutil.rmtree(working, ignore_errors=True)
-    return ran
+        kept = target.with_name(f"{target.name}.steps")
+        shutil.rmtree(kept, ignore_errors=True)
+        notes.replace(kept)
+        return Ran(target, rows, _features(source), tuple(steps))
 
 
 def recipe_schema() -> dict[str, Any]:
@@ -170,26 +166,24 @@ def _roles_or_names(path: Path) -> Source:
 
 
 def _settled(source: Source, told: ProfilesRecipe, spool: Path) -> Source:
-    """`source` as a table in memory where it fits, else as a file: no step computes another's work twice."""
-    if isinstance(source, Held):
+    """`source` read once, into memory where it fits, else into a file: no step computes another's work twice."""
+    if isinstance(source, Held | Files):
         return source
-    schema = source.schema()
-    if source.count() * sum(_width(field.type) for field in schema) <= told.memory // 3:
-        return Held(whole(source))
-    spool.parent.mkdir(exist_ok=True)
-    write_table(source, spool)
+    pieces, waiting, size = source.tables(), [], 0
+    for table in pieces:
+        waiting.append(table)
+        size += table.nbytes
+        if size > told.memory // 3:
+            return _spooled(chain(waiting, pieces), source, spool)
+    return Held(pa.concat_tables(waiting))
+
+
+def _spooled(pieces: Iterable[pa.Table], source: Source, spool: Path) -> Source:
+    write_pieces(pieces, source.schema(), spool)
     for earlier in spool.parent.glob("*.parquet"):
         if earlier != spool:
             earlier.unlink()
     return open_table(spool)
-
-
-def _width(kind: Any) -> int:
-    try:
-        return max(int(kind.bit_width) // 8, 1)
-    except ValueError:
-        # Text and lists: what short identifiers take.
-        return 40
 
 
 def _note(done: Outcome, notes: Path, number: int, name: str) -> None:
@@ -215,11 +209,15 @@ def read_plain_parquet(path: Path) -> pa.Table:
     return parquet.ParquetFile(path, page_checksum_verification=True).read()
 
 
-def _known(fitted: str | Path | None, number: int, name: str) -> pa.Table | None:
+def _known(fitted: str | Path | None, told: ProfilesRecipe) -> dict[int, pa.Table]:
+    """What an earlier run fitted, by number of the step; read before anything is replaced."""
     if fitted is None:
-        return None
-    path = Path(fitted) / _FITTED.format(number=number, name=name)
-    return read_plain_parquet(path) if path.is_file() else None
+        return {}
+    if not Path(fitted).is_dir():
+        raise NotFoundError(f"nothing fitted at {fitted}", remedy="give the .steps folder of an earlier run")
+    names = [_named(step, number)[0] for number, step in enumerate(told.profiles, start=1)]
+    files = {number: Path(fitted) / _FITTED.format(number=number, name=name) for number, name in enumerate(names, 1)}
+    return {number: read_plain_parquet(path) for number, path in files.items() if path.is_file()}
 
 
 def _features(source: Source) -> int:
@@ -228,12 +226,21 @@ def _features(source: Source) -> int:
     return sum(column.role == "feature" for column in columns_of(source.schema()))
 
 
-def _fresh(notes: Path, working: Path) -> None:
-    for folder in (working, notes):
-        shutil.rmtree(folder, ignore_errors=True)
-    if not notes.parent.is_dir():
-        raise NotFoundError(f"there is no folder {notes.parent}", remedy="make it, or choose another place")
-    notes.mkdir()
+@contextmanager
+def _scratch(working: Path, notes: Path) -> Iterator[None]:
+    """The working folder, gone at the end; what a killed run left there is gone before."""
+    if not working.parent.is_dir():
+        raise NotFoundError(f"there is no folder {working.parent}", remedy="make it, or choose another place")
+    shutil.rmtree(working, ignore_errors=True)
+    try:
+        notes.mkdir(parents=True)
+        yield
+    except OSError as error:
+        if isinstance(error, PhenostreamError) or error.errno is None:
+            raise
+        raise DiskFullError(f"cannot write {error.filename}: {error.strerror}", remedy="free disk space") from error
+    finally:
+        shutil.rmtree(working, ignore_errors=True)
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -18,7 +18,7 @@ from phenostream.profiles.writing import replacing
 from phenostream.values import Column, columns_of, with_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -215,17 +215,21 @@ def write_table(source: Source, path: str | Path, *, rows: int = PIECE_ROWS) -> 
 
     Memory holds one row group. Roles stand in the schema; pages have checksums.
     """
-    schema = source.schema()
-    written, waiting, held = 0, [], 0
+    return write_pieces(source.tables(), source.schema(), Path(path), rows=rows)
+
+
+def write_pieces(tables: Iterable[pa.Table], schema: pa.Schema, path: Path, *, rows: int = PIECE_ROWS) -> int:
+    """As :func:`write_table`, from tables that all have `schema`."""
+    written, waiting, held = 0, [schema.empty_table().replace_schema_metadata(None)], 0
     with (
-        replacing(Path(path)) as temporary,
+        replacing(path) as temporary,
         pq.ParquetWriter(temporary, schema.remove_metadata(), **writer_options(schema)) as writer,
     ):
-        for table in source.tables():
+        for table in tables:
             waiting.append(table.replace_schema_metadata(None))
             held += table.num_rows
             if held >= rows:
-                writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=max(held, 1))
+                writer.write_table(pa.concat_tables(waiting).combine_chunks(), row_group_size=held)
                 written, waiting, held = written + held, [], 0
         if held or not written:
             writer.write_table(pa.concat_tables(waiting), row_group_size=max(held, 1))
