@@ -37,6 +37,15 @@ def test_objects_are_linked_by_their_parents_and_the_lonely_counted(folder):
     assert feature_names(table.schema) == ["Cells_AreaShape_Area", "Nuclei_AreaShape_Area"]
 
 
+def test_folders_of_other_objects_do_not_go_together(folder):
+    (folder / "2").mkdir()
+    for name, text in (("Image", IMAGE), ("Nuclei", NUCLEI)):
+        (folder / "2" / f"{name}.csv").write_text(text)
+    with pytest.raises(DamagedError, match="one data set has Nuclei, the first Cells, Nuclei"):
+        whole(read_foreign(folder))
+    assert whole(read_foreign(folder, compartments=["Nuclei"])).num_rows == 8
+
+
 def test_fewer_objects_and_image_columns_on_request(folder):
     table = whole(read_foreign(folder, compartments=["Nuclei"], image="all"))
     assert table.num_rows == 4

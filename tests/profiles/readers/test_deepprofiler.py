@@ -64,6 +64,18 @@ def test_a_pickle_that_would_call_something_is_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "was-called").exists()
 
 
+def test_a_header_that_claims_more_than_there_is(tmp_path):
+    import io
+    import zipfile
+
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 1280)})
+    with zipfile.ZipFile(tmp_path / "A_1.npz", "w") as file:
+        file.writestr("features.npy", stream.getvalue() + b"\0" * 64)
+    with pytest.raises(DamagedError, match="claims"):
+        read_foreign(tmp_path / "A_1.npz")
+
+
 def test_a_pickled_feature_array_is_refused(tmp_path):
     image(tmp_path / "P" / "A_1.npz", features=np.array([{"a": 1}], dtype=object))
     with pytest.raises(DamagedError, match="features"):

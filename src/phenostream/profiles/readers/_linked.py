@@ -83,6 +83,11 @@ class Linked:
         self.told.update({"images": 0, "rows": 0, "alone": dict.fromkeys(self.sets[0].objects, 0)})
         wanted = list(schema.names) if names is None else list(names)
         for one in self.sets:
+            if sorted(one.objects) != sorted(self.sets[0].objects):
+                raise DamagedError(
+                    f"one data set has {', '.join(one.objects)}, the first {', '.join(self.sets[0].objects)}",
+                    remedy="name the `compartments` that all of them have",
+                )
             for table in self._set(one, schema):
                 empty = False
                 yield table.select(wanted)

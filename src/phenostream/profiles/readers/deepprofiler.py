@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 from dataclasses import dataclass, replace
@@ -141,6 +142,11 @@ def _array(file: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
     if member.file_size > MAX_MEMBER:
         raise TooLargeError(f"{path}: {name} claims {member.file_size} bytes", remedy="is it one image's?")
     with file.open(member) as stream:
+        shape, dtype = _header(stream, path)
+        # NumPy allocates what the header claims; the bytes that follow must be that many.
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize > member.file_size:
+            raise DamagedError(f"{path}: {name} claims {shape} of {dtype} in {member.file_size} bytes")
+    with file.open(member) as stream:
         try:
             array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
         except ValueError as error:
@@ -155,20 +161,21 @@ def _metadata(file: zipfile.ZipFile, path: Path) -> dict[str, str]:
     if member.file_size > MAX_METADATA:
         raise TooLargeError(f"{path}: the metadata claims {member.file_size} bytes")
     with file.open(member) as stream:
-        kind = _object_header(stream, path)
-        told = plain_dict(stream.read(MAX_METADATA)) if kind else {}
+        shape, dtype = _header(stream, path)
+        told = plain_dict(stream.read(MAX_METADATA)) if dtype.hasobject and shape == () else {}
     named = {key if key.startswith("Metadata_") else f"Metadata_{key}": value for key, value in told.items()}
     return {key: str(value) for key, value in named.items() if value is not None}
 
 
-def _object_header(stream: IO[bytes], path: Path) -> bool:
+def _header(stream: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type as an array's header claims them."""
     try:
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read_header(stream)
     except ValueError as error:
-        raise DamagedError(f"{path}: metadata: {error}") from error
-    return bool(dtype.hasobject and shape == ())
+        raise DamagedError(f"{path}: {error}") from error
+    return shape, dtype
 
 
 def _from_path(path: Path, settings: Settings) -> dict[str, str]:
