@@ -35,7 +35,7 @@ class Settings(BaseModel):
     )
     scaling: Scaling = Field("standard", description="standard or rank")
     balanced: bool = Field(False, description="weigh cells so that all classes count the same")
-    iterations: int = Field(300, ge=1, description="most steps a candidate")
+    iterations: int = Field(100, ge=1, description="most steps a candidate; published with 100")
     tolerance: float = Field(1e-4, gt=0, description="largest change of a weight at which a candidate is done")
 
 
@@ -104,10 +104,9 @@ class _Problem:
 
 def _largest_eigenvalue(cells: Floats, weight: Floats, rounds: int = 30) -> float:
     """Of ``cells.T @ diag(weight) @ cells``, by the power method, a little on the safe side."""
-    vector = np.random.default_rng(0).normal(size=cells.shape[1])
+    vector: Floats = np.random.default_rng(0).normal(size=cells.shape[1])
     size = 1.0
     for _ in range(rounds):
-        vector /= np.linalg.norm(vector)
-        vector = cells.T @ (weight * (cells @ vector))
+        vector = np.asarray(cells.T @ (weight * (cells @ (vector / np.linalg.norm(vector)))))
         size = float(np.linalg.norm(vector))
     return 1.05 * size
