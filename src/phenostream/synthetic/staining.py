@@ -76,19 +76,31 @@ def stained(rng: np.random.Generator, cells: StainedCells, shape: tuple[int, int
 
 def _shapes(cells: StainedCells, shape: tuple[int, int]) -> tuple[Array, Array, Array, Array]:
     """Soft masks (Y, X) of nuclei, bodies, the bodies' rims, and the Golgi beside each nucleus."""
-    y, x = np.arange(shape[0], dtype=np.float32), np.arange(shape[1], dtype=np.float32)
-    dy, dx = y[None, :, None] - cells.centre[:, :1, None], x[None, None, :] - cells.centre[:, None, 1:]
-    cos, sin = np.cos(cells.angle)[:, None, None], np.sin(cells.angle)[:, None, None]
-    along, across = dx * cos + dy * sin, dy * cos - dx * sin
-    radius = cells.radius[:, None, None]
-    stretch = np.float32(np.sqrt(cells.elongation))
-    near = np.sqrt((along / 1.15) ** 2 + (across * 1.15) ** 2) / radius
-    far = np.sqrt((along / stretch) ** 2 + (across * stretch) ** 2) / (2.1 * radius)
+    masks = np.zeros((4, *shape), np.float32)
+    stretch = float(np.sqrt(cells.elongation))
+    for centre, radius, angle in zip(cells.centre, cells.radius, cells.angle, strict=True):
+        # Further out, a soft edge is below a thousandth: a cell costs the same on a field of any size.
+        reach = 4.0 * float(radius) * stretch
+        rows, columns = (
+            slice(max(0, int(at - reach)), min(size, int(at + reach) + 2))
+            for at, size in zip(centre, shape, strict=True)
+        )
+        window = masks[:, rows, columns]
+        y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] - centre[0]
+        x = np.arange(columns.start, columns.stop, dtype=np.float32)[None, :] - centre[1]
+        np.maximum(window, _cell(y, x, float(radius), float(angle), stretch), out=window)
+    return masks[0], masks[1], masks[2], masks[3]
+
+
+def _cell(y: Array, x: Array, radius: float, angle: float, stretch: float) -> Array:
+    """The four masks of one cell around its own centre."""
+    along = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))
+    across = y * np.float32(np.cos(angle)) - x * np.float32(np.sin(angle))
+    near = np.hypot(along / 1.15, across * 1.15) / radius
+    far = np.hypot(along / stretch, across * stretch) / (2.1 * radius)
     beside = ((along - 1.2 * radius) ** 2 + across**2) / (0.6 * radius) ** 2
-    nucleus = _soft((1 - near) * 3).max(axis=0)
-    body = _soft((1 - far) * 4).max(axis=0)
-    rim = np.exp(-(((far - 0.9) / 0.12) ** 2)).max(axis=0)
-    return nucleus, body, rim, np.exp(-beside).max(axis=0)
+    rim = np.exp(-(((far - 0.9) / 0.12) ** 2))
+    return np.stack([_soft((1 - near) * 3), _soft((1 - far) * 4), rim, np.exp(-beside)]).astype(np.float32)
 
 
 def _soft(value: NDArray[np.floating]) -> Array:
