@@ -86,8 +86,9 @@ class RunFolder:
         if cells is not None:
             rng = rng or np.random.default_rng(self.count)
             part = self.part(
-                plate, well, site, time, cells, rng, thumbnail=thumbnail, channels=more.pop("channels", ("DNA",))
-            )
+                plate, well, site, time, cells, rng, thumbnail=thumbnail, channels=more.pop("channels", ("DNA",)),
+                annotation=more.pop("annotation", {}),
+            )  # fmt: skip
             qc = {"n_objects": cells, "mean_DNA": 300 + cells, "focus_DNA": float(rng.uniform(0.4, 0.6))}
             seconds = {"fetch": 0.31, "read": 0.02, "correct": 0.04, "segment": 0.4, "measure": 1.2, "write": 0.02}
         self.enrol(plate, well, site, time, state, part, {**qc, **more.pop("qc", {})}, seconds, **more)
@@ -105,11 +106,12 @@ class RunFolder:
         self.database.commit()
         self.count += 1
 
-    def part(self, plate, well, site, time, cells, rng, *, thumbnail, channels=("DNA",)):
+    def part(self, plate, well, site, time, cells, rng, *, thumbnail, channels=("DNA",), annotation=None):
         labels, image = nuclei(rng, cells)
         seen = Field(
-            FieldId("demo", plate, well, site, time), tuple(map(Channel, channels)), pixels=lambda: image[None]
-        )
+            FieldId("demo", plate, well, site, time), tuple(map(Channel, channels)), annotation=annotation or {},
+            pixels=lambda: np.stack([image] * len(channels)),
+        )  # fmt: skip
         found = Objects(seen.id, labels, model="classical-1")
         numbers = found.numbers()
         area = np.bincount(labels.ravel())[numbers]
@@ -175,7 +177,9 @@ def small(path) -> Path:
         for index in range(96):
             well = f"{row_name(index // 12)}{index % 12 + 1}"
             if index % 8 == 0:
-                made.add(plate, well, cells=int(rng.integers(10, 90)), rng=rng)
+                dose = {0: "0", 8: "1", 4: "10"}[index % 12]
+                treated = {"Dose": dose, "Control": "negative control" if dose == "0" else "treated"}
+                made.add(plate, well, cells=int(rng.integers(10, 90)), rng=rng, annotation=treated)
             elif index == 13:
                 made.add(plate, well, state="rejected", reason="damaged", step="read", error_id="0a1b2c3d4e5f",
                          remedy="fetch the file again",

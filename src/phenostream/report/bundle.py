@@ -64,4 +64,6 @@ def as_json(value: Any) -> str:
     """JSON that can stand inside a script element: no tag can end it, no NaN is in it."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     safe = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-    return "".join(safe.get(letter, letter) for letter in text) if set(text) & safe.keys() else text
+    for letter, written in safe.items():
+        text = text.replace(letter, written)
+    return text
