@@ -14,7 +14,11 @@ import tifffile
 from PIL import Image
 from scipy import ndimage
 
-COMMANDS = ("demo", "plan", "run", "status", "export", "report", "segment", "measure", "recipe", "datasource", "verify")
+COMMANDS = (
+    *("demo", "plan", "run", "status", "export", "report", "segment", "measure", "recipe", "datasource", "verify"),
+    *("embed", "train", "pack", "unpack"),
+)
+GROUPS = ("models", "profiles", "phenotypes", "similarity")
 
 
 def phenostream(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -46,6 +50,13 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     told = phenostream(command, "--help")
     assert told.returncode == 0
     assert f"phenostream {command}" in told.stdout
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_group_lists_its_commands(group: str) -> None:
+    told = phenostream(group, "--help")
+    assert told.returncode == 0
+    assert "Commands:" in told.stdout
 
 
 def test_the_exit_codes_are_told() -> None:

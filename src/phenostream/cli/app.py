@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phenostream import __version__
-from phenostream.cli import exits
+from phenostream.cli import embed, exits, models, pack, phenotypes, profiles, report, similarity, train
 
 if TYPE_CHECKING:
     from phenostream.stream import RunResult
@@ -192,15 +192,6 @@ def export(
     _print({"written": paths}) if json_ else typer.echo("\n".join(paths))
 
 
-@app.command(epilog="\b\nExamples:\n  phenostream report study-run\n  phenostream report study-run --out study.html")
-def report(run_folder: RunFolder, *, out: Out = None, json_: Json = False) -> None:
-    """Write one HTML file that opens offline: what ran, what was rejected and why, plates, montages, provenance."""
-    from phenostream.report import write  # noqa: PLC0415
-
-    path = write(run_folder, out)
-    _print({"report": str(path)}) if json_ else typer.echo(path)
-
-
 @app.command(
     epilog="\b\nExamples:\n  phenostream segment nuclei.tif --out labels.tif\n"
     "  phenostream segment nuclei.png --out labels.png --diameter 27 --json"
@@ -282,6 +273,17 @@ def datasource(
 
     told = act(action, name, folder)
     _print(told) if json_ else typer.echo(json.dumps(told, indent=2, default=str))
+
+
+app.command(epilog=report.HELP)(report.report)
+app.command(epilog=embed.EPILOG)(embed.embed)
+app.command(epilog=train.EPILOG)(train.train)
+app.command(epilog=pack.EPILOG)(pack.pack)
+app.command(epilog=pack.UNPACK_EPILOG)(pack.unpack)
+app.add_typer(profiles.app, name="profiles")
+app.add_typer(phenotypes.app, name="phenotypes")
+app.add_typer(similarity.app, name="similarity")
+app.add_typer(models.app, name="models")
 
 
 def _words(text: str | None) -> list[str] | None:

@@ -31,7 +31,7 @@ Exit codes:
   4    another process works in the folder
   5    the disk is full or cannot be written; nothing is lost, run again
   6    a source or a cluster is missing, unreachable, forbidden, changed or damaged
-  7    verify found faults that are not repaired
+  7    verify found faults that are not repaired, or models test found differences
   130  interrupted; what is done is kept, run again to go on
 """
 
