@@ -74,7 +74,7 @@ def stretched(image: NDArray[Any]) -> Image | None:
     low, high = np.percentile(image, PERCENTILES)
     if high <= low:
         low, high = float(image.min()), float(image.max())
-    return ((image.astype(np.float64) - low) / (high - low)).astype(np.float32)
+    return np.asarray((image.astype(np.float64) - low) / (high - low), np.float32)
 
 
 def believed(diameter: float) -> float:
@@ -100,4 +100,5 @@ def _estimate(scaled: Image) -> float:
     small = resample(scaled, shape_at(scaled.shape, 1 / factor))
     level = normalise(np.clip(small, 0, 1))
     quiet = calm(level) if level is not None else None
-    return (WORKING if quiet is None else estimate_diameter(quiet[0])) * factor
+    found: float = WORKING if quiet is None else estimate_diameter(quiet[0])
+    return found * factor

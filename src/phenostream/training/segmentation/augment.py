@@ -80,7 +80,7 @@ def nothing(side: int, rng: np.random.Generator) -> Tensor:
         noise = blurred(noise, rng.uniform(0.5, 1.5))
     glow = rng.uniform(0, 2) * smooth_field(side, int(rng.integers(2, 5)), rng)
     image = noise + glow
-    low, high = image.flatten().quantile(torch.tensor([0.01, 0.998]))
+    low, high = (float(value) for value in image.flatten().quantile(torch.tensor([0.01, 0.998])))
     return (image - low) / (high - low)
 
 
@@ -90,7 +90,8 @@ def blurred(image: Tensor, width: float) -> Tensor:
     kernel = torch.exp(-(torch.arange(-reach, reach + 1).float() ** 2) / (2 * width * width))
     kernel = kernel / kernel.sum()
     padded = functional.pad(image[None], (reach, reach, reach, reach), mode="reflect")
-    return functional.conv2d(functional.conv2d(padded, kernel[None, None, :, None]), kernel[None, None, None])[0]
+    columns = functional.conv2d(padded, kernel[None, None, :, None])
+    return functional.conv2d(columns, kernel[None, None, None])[0]
 
 
 def smooth_field(side: int, knots: int, rng: np.random.Generator) -> Tensor:

@@ -71,7 +71,8 @@ class MapNet(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """The logits."""
-        return self.unet(torch.cat([image, torch.asinh(20 * image) / 3], dim=1))
+        logits: Tensor = self.unet(torch.cat([image, torch.asinh(20 * image) / 3], dim=1))
+        return logits
 
 
 class Prepared(NamedTuple):
@@ -181,8 +182,8 @@ class Segmentation(Task):
         """What `network` finds in `image` (Y, X)."""
 
         def predict(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-            stride = network.unet.stride  # type: ignore[union-attr]
-            fill = [(0, -length % int(stride)) for length in plane.shape]  # type: ignore[arg-type]
+            unet: UNet = network.unet  # type: ignore[assignment]
+            fill = [(0, -length % unet.stride) for length in plane.shape]
             tensor = torch.from_numpy(np.pad(plane, fill, mode="reflect"))[None, None]
             maps = network(tensor.to(next(network.parameters()).device)).float().sigmoid()[0].cpu().numpy()
             return np.asarray(maps[:, : plane.shape[0], : plane.shape[1]], np.float32)
