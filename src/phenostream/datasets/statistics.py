@@ -53,8 +53,19 @@ def of_site(site: NDArray[Any]) -> tuple[SiteStatistics, NDArray[np.int64]]:
     if site.dtype.name not in ("uint8", "uint16"):
         return _of_numbers(site), np.zeros((len(site), 0), np.int64)
     top = np.iinfo(site.dtype).max
-    counts = np.stack([np.bincount(plane.ravel(), minlength=top + 1) for plane in site])
+    counts = np.stack([_levels(plane, top + 1) for plane in site])
     return _of_counts(counts, site[0].size), binned(counts)
+
+
+def _levels(plane: NDArray[Any], levels: int) -> NDArray[np.int64]:
+    """How many pixels have each level. Pairs of 8-bit pixels are counted as one number: half the work."""
+    flat = np.ascontiguousarray(plane).reshape(-1)
+    if levels > 256:
+        return np.bincount(flat, minlength=levels)
+    even = flat.size // 2 * 2
+    pairs = np.bincount(flat[:even].view(np.uint16), minlength=1 << 16).reshape(256, 256)
+    rest: NDArray[np.int64] = pairs.sum(axis=0) + pairs.sum(axis=1) + np.bincount(flat[even:], minlength=levels)
+    return rest
 
 
 def binned(counts: NDArray[np.int64]) -> NDArray[np.int64]:
