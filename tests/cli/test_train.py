@@ -72,6 +72,7 @@ def test_help_has_examples() -> None:
         assert words in told
 
 
+@pytest.mark.slow
 def test_a_recipe_becomes_a_package(place: Path) -> None:
     code, out, err = ended(place, "blobs.yaml", "--json", "--set", "train.epochs=1", "--set", "settings.width=4")
     assert code == 0, err
@@ -126,7 +127,7 @@ def test_ctrl_c_ends_clean_and_the_next_run_goes_on(place: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err == "interrupted\n"
+    assert err == "interrupted; run it again to go on at the last checkpoint\n"
     (kept,) = (place / "blobs-training" / "checkpoints").iterdir()
     assert 0 < int(kept.stem.removeprefix("step-")) < 240
     code, out, err = ended(place, *words[:1], *words[2:])

@@ -25,7 +25,7 @@ class Card:
             raise torch.OutOfMemoryError
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(holds=st.integers(1, 5000), limit=st.integers(1, 3000))
 def test_on_a_gpu_the_batch_fits_and_wastes_little(holds: int, limit: int) -> None:
     card = Card(holds)
