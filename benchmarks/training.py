@@ -4,7 +4,7 @@
 
 Rows: batches that cost nothing (what the loop itself costs), batches augmented in this process, and in two worker
 processes. The loops take turns and the best round of each counts. Beside the clock's time stands the processor's (of
-this process, without the workers'), which a busy machine does not spoil. The first steps, which load kernels, are left out.
+this process, without the workers'), which a busy machine does not spoil. The first steps load kernels: left out.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ _WARM = 8
 
 
 def bare(task: Random, batch_size: int, workers: int, device: torch.device) -> tuple[float, float]:
-    """Examples a second, by clock and by processor, of the loop that everybody writes first: no log, check or clipping."""
+    """Examples a second, by clock and by processor, of the loop that everybody writes first: no log, no clipping."""
 
     class Examples(torch.utils.data.Dataset):
         def __len__(self) -> int:
