@@ -1,10 +1,14 @@
 """Packs: any site, exactly, by this reader and by plain Zarr; damage is named and stays where it is."""
 
+import hashlib
+import json
 import pickle
 import shutil
 import threading
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import zarr
 
@@ -13,8 +17,11 @@ from phenostream.datasets.shards import read_index
 from phenostream.errors import (
     ChannelMissingError,
     DamagedError,
+    HostileError,
     NotFoundError,
     OutOfRangeError,
+    PhenostreamError,
+    TooLargeError,
     WrongShapeError,
 )
 from phenostream.synthetic import RangeServer
@@ -190,3 +197,46 @@ def test_a_sound_pack_has_no_faults(packed, pack):
     told = datasets.verify_pack(packed, workers=2)
     assert told.faults == ()
     assert (told.shards, told.sites, told.bytes) == (len(pack.shards), len(pack), pack.description.bytes)
+
+
+def forged(folder, change):
+    """A pack whose index and digest were made to fit each other."""
+    table = change(pq.read_table(folder / "index.parquet"))
+    pq.write_table(table, folder / "index.parquet")
+    told = json.loads((folder / "pack.json").read_text())
+    told["tables"]["index.parquet"] = hashlib.sha256((folder / "index.parquet").read_bytes()).hexdigest()
+    (folder / "pack.json").write_text(json.dumps(told))
+    return folder
+
+
+def replaced(table, name, values):
+    return table.set_column(table.column_names.index(name), name, pa.array(values, table.schema.field(name).type))
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda t: replaced(t, "shard", ["../../../etc/passwd"] * len(t)), HostileError),
+        (lambda t: replaced(t, "shard", ["/etc/passwd"] * len(t)), HostileError),
+        (lambda t: replaced(t, "length", [1 << 50] * len(t)), DamagedError),
+        (lambda t: replaced(t, "length", [-1] * len(t)), DamagedError),
+        (lambda t: replaced(t, "offset", [-1] * len(t)), DamagedError),
+        (lambda t: replaced(t, "offset", [None] * len(t)), DamagedError),
+        (lambda t: t.drop_columns(["crc32c"]), DamagedError),
+    ],
+)
+def test_an_index_that_no_packing_writes_is_refused(packed, tmp_path, change, error):
+    with pytest.raises(error):
+        datasets.open_pack(forged(copied(packed, tmp_path), change))
+
+
+def test_a_description_that_no_packing_writes_is_refused(packed, tmp_path):
+    folder = copied(packed, tmp_path)
+    good = json.loads((folder / "pack.json").read_text())
+    for change in ({"channels": ["DNA"]}, {"shape": [6, 24]}, {"format": "tar"}, {"version": 99}, {"dtype": "object"}):
+        (folder / "pack.json").write_text(json.dumps(good | change))
+        with pytest.raises(PhenostreamError):
+            datasets.open_pack(folder)
+    (folder / "pack.json").write_text(json.dumps(good | {"shape": [6, 1 << 20, 1 << 20]}))
+    with pytest.raises(TooLargeError):
+        datasets.open_pack(folder)

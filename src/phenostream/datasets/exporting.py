@@ -20,7 +20,8 @@ from phenostream.datasets._pool import ahead
 from phenostream.datasets.exporters import Kind, Output
 from phenostream.datasets.parts import parquet_bytes
 from phenostream.datasets.tables import STORAGE
-from phenostream.errors import DamagedError, LedgerError, NotFoundError, RecipeError
+from phenostream.errors import DamagedError, LedgerError, NotFoundError, PhenostreamError, RecipeError
+from phenostream.sources.names import checked
 from phenostream.sources.plugs import Plugs
 
 if TYPE_CHECKING:
@@ -212,7 +213,11 @@ def _described(root: Path) -> dict[str, Any]:
         raise NotFoundError(f"there is no finished export at {root}", remedy="run the same export again")
     try:
         told: dict[str, Any] = json.loads(path.read_bytes())
-    except ValueError as error:
+        for name, _, _ in told["files"]:
+            checked(name)
+    except PhenostreamError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"{path} is damaged: {error}", remedy="run the same export again") from error
     return told
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from phenostream.datasets.coding import Coding
 from phenostream.datasets.shards import Span
+from phenostream.datasets.tables import IDENTITY, STORAGE
 from phenostream.errors import (
     ChannelMissingError,
     DamagedError,
@@ -26,6 +27,7 @@ from phenostream.errors import (
     WrongShapeError,
 )
 from phenostream.sources import open_store
+from phenostream.sources.names import checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -229,6 +231,7 @@ def open_pack(
     Raises:
         NotFoundError: no pack there, or one whose packing has not ended.
         DamagedError: the description or the index is not what it was.
+        HostileError: an index that names files outside.
     """
     place = os.fspath(base)
     opened = store or open_store(place, options=options)
@@ -239,7 +242,32 @@ def open_pack(
             f"there is no finished pack at {place}", remedy="pack into it, or run the same packing again"
         ) from error
     description = _described(payload, place)
-    return Pack(place, opened, description, read_table(opened, "index.parquet", description, place))
+    table = read_table(opened, "index.parquet", description, place)
+    _check_index(table, description, place)
+    return Pack(place, opened, description, table)
+
+
+def _check_index(table: pa.Table, description: Description, place: str) -> None:
+    """Refuse an index that no packing writes: it says which file is read, and how much of it.
+
+    Raises DamagedError, HostileError.
+    """
+    if lost := [name for name in (*IDENTITY, *STORAGE, "site_id") if name not in table.column_names]:
+        raise DamagedError(f"index.parquet of {place} has no column {lost[0]!r}", remedy="pack again")
+    if any(table[name].null_count for name in ("shard", "offset", "length", "crc32c")):
+        raise DamagedError(f"index.parquet of {place} does not say where every site lies", remedy="pack again")
+    for shard in {*table["shard"].to_pylist()}:
+        checked(str(shard))
+    lengths, offsets = table["length"].to_numpy(), table["offset"].to_numpy()
+    # No codec here makes a site much longer than it is; a read of more is not a site.
+    most = 2 * description.coding.nbytes + 4096
+    if len(table) and (lengths.min() < 0 or lengths.max() > most or offsets.min() < 0):
+        raise DamagedError(f"index.parquet of {place} names sites of impossible length", remedy="pack again")
+    if len(description.channels) != description.coding.shape[0]:
+        raise DamagedError(
+            f"pack.json of {place} names {len(description.channels)} of {description.coding.shape[0]} channels",
+            remedy="pack again",
+        )
 
 
 def read_table(store: LocalStore | RemoteStore, name: str, description: Description, place: str) -> pa.Table:

@@ -103,7 +103,9 @@ def _is(word: str | None, kind: type[int | float]) -> bool:
         number = kind(text)
     except ValueError:
         return False
-    return str(number) == text and abs(number) < 2**63 if kind is int else _is_decimal(text)
+    if kind is int:
+        return str(number) == text and abs(number) < 2**63
+    return _is_decimal(text) and (not text.lstrip("-").isdecimal() or abs(number) <= 2**53)
 
 
 def _is_decimal(text: str) -> bool:

@@ -100,7 +100,7 @@ def _images(pack: Pack, indices: list[int], names: list[str]) -> list[pa.Array[A
     files: list[list[dict[str, Any]]] = [[] for _ in pack.channels]
     for index, name in zip(indices, names, strict=True):
         for column, channel, plane in zip(files, pack.channels, pack[index], strict=True):
-            column.append({"bytes": imagecodecs.png_encode(plane, level=6), "path": f"{name}_{channel}.png"})
+            column.append({"bytes": imagecodecs.png_encode(plane, level=3), "path": f"{name}_{channel}.png"})
     return [pa.array(column, _IMAGE) for column in files]
 
 
