@@ -30,7 +30,8 @@ FLAGS = (
 )  # fmt: skip
 SOON = "--virtual-time-budget=4000"
 # Works the page as a person with a keyboard would, and says what the page answers.
-KEYS = """<!doctype html><title>-</title><iframe id="f" src="{page}" style="width:1200px;height:900px"></iframe><p id="told"></p>
+KEYS = """<!doctype html><title>-</title><iframe id="f" src="{page}" style="width:1200px;height:900px"></iframe>
+<p id="told"></p>
 <script>addEventListener("load", () => {{
 const inside = document.getElementById("f").contentDocument, find = (id) => inside.getElementById(id), told = [];
 const press = (id, key) => {{

@@ -50,6 +50,12 @@ class Contents:
     phenotypes: Phenotypes | None
 
     @property
+    def noun(self) -> str:
+        """What a row is: a cell where rows have a number or id of their own, else just a row (a table of wells)."""
+        known = {"ObjectNumber", self.survey.design.id} - {""}
+        return "cells" if self.facts or known & set(self.rows.schema().names) else "rows"
+
+    @property
     def name(self) -> str:
         """Of the run folder or the table's file."""
         return self.path.resolve().name
@@ -75,7 +81,10 @@ def look(path: Path, settings: Settings, phenotypes: Path | None = None) -> Cont
         numbers = dict.fromkeys(found.shown.parts.tolist())
         shown = pictures.open_pictures(facts, [found.paths[number] for number in numbers if number in found.paths])
     sheet = tiles.tiles(found, shown) if shown else None
-    return Contents(path, facts, rows, found, strong, made, shown, sheet, data.wells(found, facts), results)
+    words = (
+        "Cells per well" if facts or {"ObjectNumber", found.design.id} & set(rows.schema().names) else "Rows per well"
+    )
+    return Contents(path, facts, rows, found, strong, made, shown, sheet, data.wells(found, facts, words), results)
 
 
 def _open(path: Path) -> tuple[Facts | None, Rows]:

@@ -60,9 +60,9 @@ class Wells:
     columns_left: int
 
 
-def wells(found: Survey, facts: Facts | None) -> Wells:
-    """Means by well of every column, with the field figures of a run before them."""
-    keys, table, columns = _columns(found, facts)
+def wells(found: Survey, facts: Facts | None, counted: str = "Cells per well") -> Wells:
+    """Means by well of every column, the number of rows (called `counted`) and a run's field figures before them."""
+    keys, table, columns = _columns(found, facts, counted)
     shown, plates_left = _bounded(keys, len(columns))
     kept = _varying(table[:, shown], columns, max(_MOST_NUMBERS // max(len(shown), 1), 20))
     keys, table, columns = [keys[at] for at in shown], table[np.ix_(kept, shown)], [columns[at] for at in kept]
@@ -140,7 +140,7 @@ def figure(name: str) -> tuple[str, str]:
 
 
 def _columns(
-    found: Survey, facts: Facts | None
+    found: Survey, facts: Facts | None, counted: str
 ) -> tuple[list[tuple[str, str]], NDArray[np.float64], list[dict[str, str]]]:
     """Wells, the table (columns, wells), and what each column is."""
     known = {key: at for at, key in enumerate(found.wells)}
@@ -148,7 +148,7 @@ def _columns(
     keys = list(dict.fromkeys([*order, *found.wells]))
     counts = [float(found.counts[known[key]]) if key in known else 0.0 for key in keys]
     rows: list[list[float]] = [counts]
-    columns = [{"n": "Cells per well", "u": "cells", "r": "count"}]
+    columns = [{"n": counted, "u": counted.split(maxsplit=1)[0].lower(), "r": "count"}]
     for name in _run_figures(facts):
         rows.append([_mean(facts, key, name) for key in keys])
         words, unit = ("Cells per field", "cells") if name == "cells" else figure(name)

@@ -58,8 +58,8 @@ def embed(found: Survey, method: Literal["auto", "pca", "umap"] = "auto", *, see
     points, shares = principal(matrix)
     share = [f"{100 * one:.0f} % of the variance" for one in shares[:2]]
     pca = (
-        f"Principal component analysis of {len(names):,} features (robust z-scores): the two directions in which these "
-        f"cells differ most, with {100 * shares[0]:.0f} % and {100 * shares[1]:.0f} % of the variance."
+        f"Principal component analysis of {len(names):,} features (robust z-scores): the two directions in which they "
+        f"differ most, with {100 * shares[0]:.0f} % and {100 * shares[1]:.0f} % of the variance."
     )
     if method == "umap" or (method == "auto" and has_umap()):
         kept = points[:, : min(_COMPONENTS, points.shape[1])]

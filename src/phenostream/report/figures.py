@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phenostream.report.contents import Contents
-    from phenostream.report.effects import Group
+    from phenostream.report.effects import Effects, Group
 
 _ACCENT = "#0b6477"
 _DOWN = "#b26a2b"
@@ -260,10 +260,7 @@ def _tables(contents: Contents) -> Iterator[tuple[str, Sequence[str], Iterable[S
         )
     if contents.effects:
         header = ["Group", "Cells", "Feature", "EffectSize", "AUC", "Median", "ControlMedian", "WellsAgree", "Wells"]
-        yield "effects", header, (
-            [group.name, group.cells, one.column.name, one.size, one.auc, one.median, one.control_median, one.agree, one.wells]
-            for group in contents.effects.groups for one in group.effects
-        )  # fmt: skip
+        yield "effects", header, _effect_rows(contents.effects)
     if contents.facts:
         header = ["Plate", "Well", "Site", "Frame", "State", "Step", "Reason", "Message", "Remedy", "Id"]
         yield (
@@ -289,6 +286,13 @@ def _tables(contents: Contents) -> Iterator[tuple[str, Sequence[str], Iterable[S
         names, rows = scores.by_class(contents.phenotypes)
         yield "phenotypes_f1", ["Class", *names], ([name, *(bar.value for bar in marks)] for name, marks in rows)
         yield "phenotypes_scores", list(scores.Score._fields), scores.scores(contents.phenotypes)
+
+
+def _effect_rows(told: Effects) -> Iterator[list[Any]]:
+    for group in told.groups:
+        for one in group.effects:
+            numbers = (one.size, one.auc, one.median, one.control_median, one.agree, one.wells)
+            yield [group.name, group.cells, one.column.name, *numbers]
 
 
 def _save(figure: Figure, stem: Path) -> list[Path]:

@@ -164,6 +164,7 @@ def _page(contents: Contents, told: Mapping[str, Any]) -> bytes:
         picture_words=contents.pictures.words if contents.pictures else "",
         gradient=colours.gradient(),
         style=_text("report.css"),
+        noun=contents.noun,
         version=__version__,
         library=bundle.has_library(),
         scripts=scripts,
@@ -180,7 +181,7 @@ def _data(contents: Contents, channels: Sequence[Mapping[str, str]], curves: Seq
     """What the scripts read."""
     found, sheet = contents.survey, contents.tiles
     told: dict[str, Any] = {
-        "ramp": colours.ramp(), "gradient": colours.gradient(), "channels": channels,
+        "noun": contents.noun, "ramp": colours.ramp(), "gradient": colours.gradient(), "channels": channels,
         "wells": contents.wells.told if contents.wells.keys else None, "first": _first(contents),
         "colour": found.design.group, "curves": curves or None,
         "tiles": {"side": 48, "across": 50, "lines": bool(sheet.lines), "pixels": sheet.pixels} if sheet else None,
@@ -192,12 +193,14 @@ def _data(contents: Contents, channels: Sequence[Mapping[str, str]], curves: Seq
 
 
 def _first(contents: Contents) -> int:
-    """The column that is mapped first: that of the largest effect, else the count."""
+    """The column that is mapped first: that of the largest effect, else the count, of a table the first feature."""
     if contents.effects and contents.effects.groups and contents.effects.groups[0].effects:
         name = contents.effects.groups[0].effects[0].column.name
         if name in contents.wells.names:
             return list(contents.wells.names).index(name)
-    return 0
+    features = [one.name for one in contents.survey.columns if one.role == "feature" and not one.positional]
+    shown = [] if contents.facts else [name for name in features[:20] if name in contents.wells.names]
+    return list(contents.wells.names).index(shown[0]) if shown else 0
 
 
 def _channels(contents: Contents) -> list[dict[str, str]]:

@@ -22,7 +22,7 @@ function cells() {
   }
 
   function facts(at) {
-    const lines = [[C.well[at] || "cell", `cell ${C.number ? C.number[at] : at + 1}${C.site ? `, site ${C.site[at]}` : ""}`]];
+    const lines = [[C.well[at] || D.noun.slice(0, -1), `${D.noun.slice(0, -1)} ${C.number ? C.number[at] : at + 1}${C.site ? `, site ${C.site[at]}` : ""}`]];
     for (const name of groups.slice(0, 3)) if (of(name, at)) lines.push([plain(name), of(name, at)]);
     return lines;
   }
@@ -47,7 +47,7 @@ function cells() {
     const source = new Bokeh.ColumnDataSource({ data: { x, y, colour: Array(count).fill(NONE), shape: Array(count).fill("circle") } });
     const ring = new Bokeh.ColumnDataSource({ data: { x: [], y: [] } });
     const figure = plot(target, { height: 480, x_axis_label: C.axes[0], y_axis_label: C.axes[1] });
-    const marks = figure.scatter({ field: "x" }, { field: "y" }, { source, size: count > 3000 ? 5 : 7, marker: { field: "shape" }, fill_color: { field: "colour" }, line_color: null, fill_alpha: 0.8 });
+    const marks = figure.scatter({ field: "x" }, { field: "y" }, { source, size: count > 3000 ? 5 : 7, marker: { field: "shape" }, fill_color: { field: "colour" }, line_color: css("--soft"), line_width: 0.4, fill_alpha: 0.85 });
     figure.scatter({ field: "x" }, { field: "y" }, { source: ring, size: 15, fill_color: null, line_color: css("--accent"), line_width: 3 });
     figure.add_tools(new Bokeh.HoverTool({ tooltips: null, renderers: [marks] }));
     let at = -1;

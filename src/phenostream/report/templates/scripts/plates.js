@@ -73,7 +73,7 @@ function plates() {
       : `${P.name}: no well has a value in this column.`;
     map.setAttribute("aria-label", `Plate map of ${one.n}. ${words.textContent} Arrow keys go from well to well.`);
     byId("map-source").textContent = one.r === "field" ? `Mean over the measured fields of a well of the figure ${one.s} (ledger.db, units.qc).`
-      : one.r === "count" ? "Rows of the table by well." : `Mean over the cells of a well of the column ${one.n}.`;
+      : one.r === "count" ? "Rows of the table by well." : `Mean over the ${D.noun} of a well of the column ${one.n}.`;
     fill(here, shown, one);
     point(state.at >= 0 && W.plate[state.at] === state.plate ? state.at : -1);
     byGroup(one, shown);
@@ -152,7 +152,7 @@ function plates() {
   plate.closest("label").hidden = W.plates.length < 2;
   options(group, groups.map((name) => [name, plain(name)]), state.group);
   group.addEventListener("change", () => { state.group = group.value; draw(); });
-  group.closest("label").hidden = !groups.length;
+  group.closest(".panel2").hidden = !groups.length || !globalThis.Bokeh;
   byId("save-wells").addEventListener("click", () => {
     const shown = column(state.column);
     save("wells.csv", [["Plate", "Well", W.columns[state.column].n, ...groups],
