@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from phenostream.features.deep.embedding import Embedder, embed, embed_crops, embed_table
+    from phenostream.features.deep.embedding import Embedder, beside, embed, embed_crops, embed_table
     from phenostream.features.deep.settings import CropSettings, DeepSettings
     from phenostream.features.measuring import measure, warm
     from phenostream.features.presets import MITOCHECK_157, select
@@ -21,6 +21,7 @@ __all__ = [
     "DeepSettings",
     "Embedder",
     "MeasureSettings",
+    "beside",
     "embed",
     "embed_crops",
     "embed_table",
@@ -34,6 +35,7 @@ _HOMES = {
     "CropSettings": "phenostream.features.deep.settings",
     "DeepSettings": "phenostream.features.deep.settings",
     "Embedder": "phenostream.features.deep.embedding",
+    "beside": "phenostream.features.deep.embedding",
     "embed": "phenostream.features.deep.embedding",
     "embed_crops": "phenostream.features.deep.embedding",
     "embed_table": "phenostream.features.deep.embedding",

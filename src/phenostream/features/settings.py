@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from phenostream.errors import RecipeError
+from phenostream.features.deep.settings import DeepSettings  # noqa: TC001  (pydantic reads it)
 
 if TYPE_CHECKING:
     from phenostream.features.registry import Family
@@ -27,8 +36,14 @@ PUBLISHED = (
 IN_VOLUMES = ("size_shape", "intensity", "texture")
 
 
+_KINDS = ("classical", "deep")
+
+
 class MeasureSettings(BaseModel):
-    """Which feature families are measured, and with which parameters."""
+    """Which feature families are measured, with which parameters, and which model embeds the same objects.
+
+    ``[classical, deep]`` is short for the default families and the default model.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,6 +56,28 @@ class MeasureSettings(BaseModel):
         default_factory=dict,
         description="Settings of a family that differ from its defaults, by family: `{texture: {scales: [3, 5]}}`.",
     )
+    deep: DeepSettings | None = Field(
+        None,
+        description="the model that embeds each object beside the families: `{}` for the default; none if not given",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def a_list_names_kinds(cls, given: Any) -> Any:
+        """``[classical, deep]``, ``[deep]`` or ``[classical]``."""
+        if not isinstance(given, list | tuple):
+            return given
+        if unknown := [kind for kind in given if kind not in _KINDS]:
+            raise ValueError(f"no kind of features {unknown[0]!r}; choose among {', '.join(_KINDS)}")
+        return {**({} if "classical" in given else {"families": ()}), **({"deep": {}} if "deep" in given else {})}
+
+    @model_serializer(mode="wrap")
+    def only_what_was_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without embeddings, nothing is said of them: recipes of before keep their identity."""
+        told: dict[str, Any] = handler(self)
+        if told.get("deep") is None:
+            told.pop("deep", None)
+        return told
 
     def plan(self, *, volumes: bool = False) -> list[tuple[str, Family, BaseModel]]:
         """Every chosen family, or its form for volumes, with its resolved settings.
@@ -59,9 +96,18 @@ class MeasureSettings(BaseModel):
             (name, found(name), _resolve(name, found(name), self.parameters.get(name, {}))) for name in self.families
         ]
 
-    def versions(self) -> dict[str, int]:
-        """The code version of every chosen family: what a result's identity must include."""
-        return {name: module.VERSION for name, module, _ in self.plan()}
+    def versions(self) -> dict[str, Any]:
+        """Code version of every chosen family and content of the chosen model: what a result's identity must include.
+
+        Raises:
+            NotFoundError, ChangedError: the model is not there, or not what it was.
+        """
+        found: dict[str, Any] = {name: module.VERSION for name, module, _ in self.plan()}
+        if self.deep:
+            from phenostream.features.deep.embedding import resolved  # noqa: PLC0415  (imports the compiler)
+
+            found["deep"] = resolved(self.deep)
+        return found
 
 
 def _resolve(name: str, module: Family, given: dict[str, Any]) -> BaseModel:

@@ -77,6 +77,7 @@ class _Tools:
     segmenter: objects.Segmenter
     segment: Any
     measure: features.MeasureSettings
+    embedder: features.Embedder | None
     output: dict[str, Any]
 
 
@@ -84,11 +85,14 @@ class _Tools:
 def _tools(steps: str) -> _Tools:
     told = json.loads(steps)
     segment = objects.settings(told["segment"])
+    measure = features.MeasureSettings(**told["measure"])
     return _Tools(
         images.IlluminationSettings(**told["correct"]),
         objects.build(segment),
         segment,
-        features.MeasureSettings(**told["measure"]),
+        measure,
+        # One thread: workers share the cores, and sums in another order would be other bytes.
+        features.Embedder(measure.deep, threads=1) if measure.deep else None,
         told["output"],
     )
 
@@ -112,7 +116,7 @@ def process(task: Task) -> Product:
     store = CapturedStore(Path(task.bundle))
     with clock.stage("read"):
         pixels = formats.attach(task.field, store).read()
-        _check_memory(pixels, task)
+        _check_memory(pixels, task, tools.embedder.memory if tools.embedder else 0)
     with clock.stage("correct"):
         corrected = _correct(pixels, task, tools.correct, store)
         seen = task.field.with_pixels(lambda: corrected)
@@ -122,8 +126,12 @@ def process(task: Task) -> Product:
         channels = tuple(channel.name for channel in task.field.channels)
         table = features.measure(corrected, found.labels, channels, settings=tools.measure)
         qc = _quality(pixels, corrected, found, channels)
+    if tools.embedder:
+        with clock.stage("embed"):
+            embedded = tools.embedder.table(corrected, found.labels, channels, compartment=tools.measure.compartment)
+            table = features.beside(table, embedded)
     with clock.stage("write"):
-        payload, rows = _compile(seen, found, table, corrected, tools.output)
+        payload, rows = _compile(seen, found, table, corrected, tools)
     return Product(payload, rows, qc, clock.seconds)
 
 
@@ -180,9 +188,9 @@ class _Clock:
         self.seconds[step] = time.perf_counter() - start
 
 
-def _check_memory(pixels: NDArray[Any], task: Task) -> None:
+def _check_memory(pixels: NDArray[Any], task: Task, extra: int = 0) -> None:
     plane = pixels[0].size * 8
-    needed = WORKER_BYTES + _PLANES * plane + _COPIES * pixels.nbytes + _PLATES * len(task.fits) * plane
+    needed = WORKER_BYTES + extra + _PLANES * plane + _COPIES * pixels.nbytes + _PLATES * len(task.fits) * plane
     if (cap := task.memory) and needed > cap:
         raise OverBudgetError(
             f"a field of {pixels.shape} needs about {needed:,} bytes of memory, a worker may use {cap:,}",
@@ -259,11 +267,14 @@ def _compile(
     found: values.Objects,
     table: Any,
     corrected: NDArray[Any],
-    output: dict[str, Any],
+    tools: _Tools,
 ) -> tuple[bytes, int]:
+    output = tools.output
     outlines = objects.outlines(found.labels) if output["outlines"] else None
     rows = profiles.rows(seen, found, table, outlines)
     metadata = {"phenostream.field": profiles.field_json(seen)}
+    if tools.embedder:
+        metadata["phenostream.embedding"] = json.dumps(tools.embedder.identity, sort_keys=True).encode()
     if output["thumbnail"]:
         # Lossy on purpose: a picture to look at, a tenth of the bytes of a lossless one; the footer is not compressed.
         small = np.atleast_3d(images.thumbnail(corrected, side=output["thumbnail"]))

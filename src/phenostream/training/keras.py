@@ -7,14 +7,13 @@ Read are the layouts of Keras 1 to 3 in which each layer has a group of its name
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import h5py
 import numpy as np
 import torch
 
-from phenostream.errors import DamagedError, NotFoundError
-from phenostream.formats import _hdf5
-from phenostream.sources import open_store
+from phenostream.errors import DamagedError, HostileError, NotFoundError, TooLargeError
 
 if TYPE_CHECKING:
     import os
@@ -26,7 +25,10 @@ if TYPE_CHECKING:
 Tensors = dict[str, "NDArray[np.float32]"]
 # A layer's group holds its variables, at most this many groups below it.
 _DEPTH = 6
-_BASES = ("model_weights", "")
+_BASES = ("model_weights",)
+# Deflate, shuffle and Fletcher-32; numbers in one variable.
+_FILTERS = {1, 2, 3}
+_LARGEST = 2**28
 
 
 def read_layers(path: str | os.PathLike[str], layers: Iterable[str]) -> dict[str, Tensors]:
@@ -43,12 +45,13 @@ def read_layers(path: str | os.PathLike[str], layers: Iterable[str]) -> dict[str
     if not place.is_file():
         raise NotFoundError(f"no file {place}", remedy="give the path of a Keras .h5 file")
 
-    def look(file: _hdf5.File) -> dict[str, Tensors]:
-        base = next((base for base in _BASES if base and file.has(base)), "")
-        found = {name: f"{base}/{name}".strip("/") for name in wanted}
-        return {name: _variables(file, where, _DEPTH) for name, where in found.items() if file.has(where)}
-
-    return _hdf5.ask(open_store(str(place.parent)), place.name, look)
+    try:
+        with h5py.File(place, "r") as file:
+            base = next((group for name in _BASES if (group := _step(file, name)) is not None), file)
+            found = {name: _step(base, name) for name in wanted}
+            return {name: _variables(group, _DEPTH) for name, group in found.items() if isinstance(group, h5py.Group)}
+    except (OSError, KeyError, RuntimeError) as error:
+        raise DamagedError(f"{place} is no HDF5 file, truncated or corrupt: {error}") from error
 
 
 def lay(network: nn.Module, layers: Mapping[str, Tensors], names: Mapping[str, str]) -> None:
@@ -106,22 +109,36 @@ _NAMES = {
 }  # fmt: skip
 
 
-def _variables(file: _hdf5.File, where: str, depth: int) -> Tensors:
-    """All arrays of floating numbers below `where`, by the last part of their path without ``:0``."""
+def _step(group: h5py.Group, name: str) -> Any:
+    """What lies in `group` itself under `name`, None where nothing does. Raises HostileError for links elsewhere."""
+    link = group.get(name, getlink=True)
+    if link is not None and not isinstance(link, h5py.HardLink):
+        raise HostileError(f"{group.name}/{name} is a link to somewhere else", remedy="do not use this file")
+    return None if link is None else group[name]
+
+
+def _variables(group: h5py.Group, depth: int) -> Tensors:
+    """All arrays of numbers below `group`, by the last part of their path without ``:0``."""
     found: Tensors = {}
-    for name in file.names(where):
-        path = f"{where}/{name}"
-        try:
-            file.group(path)
-        except NotFoundError:
-            found[name.partition(":")[0]] = _array(file, path)
-        else:
-            found |= _variables(file, path, depth - 1) if depth else {}
+    for name in sorted(group):
+        item = _step(group, name)
+        if isinstance(item, h5py.Dataset):
+            found[name.partition(":")[0]] = _array(item)
+        elif depth:
+            found |= _variables(item, depth - 1)
     return found
 
 
-def _array(file: _hdf5.File, path: str) -> NDArray[np.float32]:
-    value = file.table(path)
-    if value.dtype.kind not in "fiu" or not np.isfinite(value).all():
-        raise DamagedError(f"{path} holds {value.dtype}, or values that are not finite")
+def _array(dataset: h5py.Dataset) -> NDArray[np.float32]:
+    plist = dataset.id.get_create_plist()
+    filters = {plist.get_filter(number)[0] for number in range(plist.get_nfilters())}
+    if dataset.is_virtual or plist.get_external_count() or filters - _FILTERS:
+        raise HostileError(f"{dataset.name} keeps its data elsewhere, or in a way of its own")
+    if dataset.size > _LARGEST:
+        raise TooLargeError(f"{dataset.name} claims {dataset.size:,} numbers, over the cap of {_LARGEST:,}")
+    if dataset.dtype.kind not in "fiu":
+        raise DamagedError(f"{dataset.name} holds {dataset.dtype}, not numbers")
+    value = np.asarray(dataset[()])
+    if not np.isfinite(value).all():
+        raise DamagedError(f"{dataset.name} holds values that are not finite")
     return value.astype(np.float32)

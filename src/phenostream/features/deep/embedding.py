@@ -57,6 +57,12 @@ class Embedder:
         return identity(self.package, self.crops)
 
     @property
+    def memory(self) -> int:
+        """Bytes that the loaded model and its work on some objects take at most."""
+        weights = (self.package.folder / self.package.description.weights.onnx.source).stat().st_size
+        return int(MEMORY_MB * 1e6) + 3 * weights
+
+    @property
     def width(self) -> int:
         """Numbers an object (of one channel, where the model looks at one)."""
         return len(self.package.description.outputs[0].channels)
@@ -203,6 +209,22 @@ def embed_table(
         metadata names the package and its hash.
     """
     return _kept(settings or DeepSettings(), threads).table(image, labels, channels, compartment=compartment)
+
+
+def beside(table: pa.Table, embedded: pa.Table) -> pa.Table:
+    """Measurements and embeddings of the same objects as one table, matched by ``ObjectNumber`` and by nothing else.
+
+    Raises:
+        WrongShapeError: the tables are not about the same objects in the same order.
+    """
+    if not table.column("ObjectNumber").equals(embedded.column("ObjectNumber")):
+        raise WrongShapeError(
+            f"{table.num_rows} measured and {embedded.num_rows} embedded objects are not the same",
+            remedy="measure and embed the same labels",
+        )
+    seen = [one for one in embedded.schema if one.name != "ObjectNumber"]
+    schema = pa.schema([*table.schema, *seen], {**(table.schema.metadata or {}), **(embedded.schema.metadata or {})})
+    return pa.table([*table.columns, *(embedded.column(one.name) for one in seen)], schema=schema)
 
 
 def identity(package: inference.Package, crops: CropSettings) -> dict[str, Any]:
