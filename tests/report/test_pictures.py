@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-import shutil
 
 import numpy as np
 import pytest
@@ -71,17 +69,11 @@ def test_cells_lie_in_the_middle_of_their_tiles(local):
     assert np.median(middle) > 2 * np.median(corner)
 
 
-def test_a_changed_image_is_not_shown(local, tmp_path):
-    shutil.copytree(local, tmp_path / "copy")
-    folder = tmp_path / "copy" / "run"
-    record = json.loads((folder / "run.json").read_text())
-    record["recipe"]["source"]["base"] = str(tmp_path / "copy" / "images")
-    (folder / "run.json").write_text(json.dumps(record))
-    changed = tmp_path / "copy" / "images" / "P1" / "A1_s1_w1.tif"
+def test_a_changed_image_is_not_shown(local):
+    changed = local / "images" / "P1" / "A1_s1_w1.tif"
     changed.write_bytes(changed.read_bytes() + b"\0")
-    pictures, parts, _ = opened(folder)
-    first = pictures.get(parts[0])
-    assert max(first.image.size) == 64  # the thumbnail that the run kept
+    pictures, parts, _ = opened(local / "run")
+    assert max(pictures.get(parts[0]).image.size) == 64  # the thumbnail that the run kept
     assert pictures.get(parts[1]).image.size == (240, 200)  # the others have not changed
 
 
