@@ -243,6 +243,12 @@ class LedgerError(PhenostreamError, RuntimeError):
     reason = "ledger"
 
 
+class LeakageError(PhenostreamError, ValueError):
+    """The same experiment, plate or well stands on both sides of a split, or nothing unseen is left to judge by."""
+
+    reason = "leakage"
+
+
 class DivergedError(PhenostreamError, ArithmeticError):
     """Training has left the numbers: a loss or gradient is NaN or infinite; the message names the step."""
 
