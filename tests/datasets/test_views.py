@@ -19,7 +19,9 @@ def test_a_grid_shows_every_channel_in_its_colour_and_all_together(pack):
         hue = picture[picture.sum(axis=2) > 100].mean(axis=0)
         colour = np.array(RXRX1[name].colour)
         assert np.corrcoef(hue, colour)[0, 1] > 0.99
-    assert np.array_equal(pictures[6], np.minimum(np.sum(pictures[:6], axis=0, dtype=int), 255))
+    light = np.sum(pictures[:6], axis=0, dtype=float)
+    assert np.corrcoef(pictures[6].ravel(), light.ravel())[0, 1] > 0.99
+    assert (pictures[6] == 255).mean() < 0.02, "not white"
 
 
 def test_channels_without_colours_are_grey(pack):

@@ -50,7 +50,7 @@ def channel_grid(
     colours = {name: (stains or {}).get(name, Stain((255, 255, 255))) for name in channels}
     shown = {name: _tinted(plane, colours[name], percentile) for name, plane in zip(channels, site, strict=True)}
     if stains and all(name in stains for name in channels):
-        shown["all"] = np.minimum(sum(picture.astype(np.int64) for picture in shown.values()), 255).astype(np.uint8)
+        shown["all"] = _mixed(list(shown.values()))
     return _sheet([list(shown.items())[at : at + columns] for at in range(0, len(shown), columns)])
 
 
@@ -162,7 +162,14 @@ def _picture(pack: Pack, index: int, stains: Mapping[str, Stain] | None) -> NDAr
         return stained(site, pack.channels, stains=stains)
     known = {name: RXRX1.get(name, Stain((255, 255, 255))) for name in pack.channels}
     planes = [_tinted(plane, known[name], 99.8) for name, plane in zip(pack.channels, site, strict=True)]
-    return np.asarray(np.minimum(np.sum(planes, axis=0, dtype=np.int64), 255), np.uint8)
+    return _mixed(planes)
+
+
+def _mixed(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Pictures (Y, X, 3) added, dimmed as far as needed: stretched channels together would be white otherwise."""
+    light = np.sum(pictures, axis=0, dtype=np.float64)
+    top = max(255.0, float(np.percentile(light, 99.8)))
+    return np.clip(np.rint(light * (255 / top)), 0, 255).astype(np.uint8)
 
 
 def _tinted(plane: NDArray[Any], stain: Stain, percentile: float) -> NDArray[np.uint8]:
