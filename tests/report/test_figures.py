@@ -44,6 +44,7 @@ def test_pictures_and_tables(drawn, run):
     assert len((drawn / "rejects.csv").read_text(encoding="utf-8").splitlines()) == 6
 
 
+@pytest.mark.slow
 def test_the_same_bytes_twice(contents, drawn, tmp_path, monkeypatch):
     monkeypatch.setattr("phenostream.report.figures._MOST_MAPS", 2)
     for path in draw(contents, tmp_path / "figures"):
