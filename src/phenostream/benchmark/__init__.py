@@ -11,30 +11,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from phenostream.benchmark.activity import activity
-    from phenostream.benchmark.mechanisms import leave_compound_out, mechanisms
+    from phenostream.benchmark.mechanisms import leave_compound_out
     from phenostream.benchmark.phenotyping import cross_validate, evaluate
     from phenostream.benchmark.statistics import benjamini_hochberg, bootstrap, permutation_p_value
 
 __all__ = [
-    "activity",
     "benjamini_hochberg",
     "bootstrap",
     "cross_validate",
     "evaluate",
     "leave_compound_out",
-    "mechanisms",
     "permutation_p_value",
 ]
 
 _MODULES = {
-    "activity": "activity",
     "benjamini_hochberg": "statistics",
     "bootstrap": "statistics",
     "cross_validate": "phenotyping",
     "evaluate": "phenotyping",
     "leave_compound_out": "mechanisms",
-    "mechanisms": "mechanisms",
     "permutation_p_value": "statistics",
 }
 

@@ -16,14 +16,14 @@ from phenostream.benchmark.metrics.true_class_rank import rank_counts, true_clas
 from phenostream.benchmark.statistics import bootstrap, permutation_p_value
 from phenostream.profiles.phenotypes.classifier import Selected, select, train
 from phenostream.profiles.phenotypes.registry import model_settings
-from phenostream.profiles.phenotypes.splits import Fold, splits
+from phenostream.profiles.phenotypes.splitting import Fold, deal, splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from phenostream.profiles.phenotypes.labelled import Labelled
+    from phenostream.profiles.phenotypes.labels import Labelled
 
     Floats = NDArray[np.float64]
 
@@ -82,13 +82,13 @@ def cross_validate(
         cells: labelled cells.
         model: its name.
         settings: of the model.
-        by: as in :func:`phenostream.profiles.phenotypes.splits.splits`.
+        by: as in :func:`phenostream.profiles.phenotypes.splitting.splits`.
         folds: as there.
         seed: of the dealing.
         progress: called with folds done and folds in all.
 
     Raises:
-        RecipeError: as :func:`~phenostream.profiles.phenotypes.splits.splits`.
+        RecipeError: as :func:`~phenostream.profiles.phenotypes.splitting.splits`.
     """
     chosen = settings if isinstance(settings, BaseModel) else model_settings(model, settings or {})
     made = splits(cells, by, folds=folds, seed=seed)
@@ -215,11 +215,9 @@ def _blind(
 
 
 def _parts(cells: Labelled, name: str, seed: int) -> NDArray[np.intp]:
-    groups = len(np.unique(cells.groups[name])) if name in cells.groups else 0
-    parts = np.zeros(len(cells), np.intp)
-    for number, fold in enumerate(splits(cells, name, folds=min(_PARTS, groups), seed=seed)):
-        parts[fold.test] = number
-    return parts
+    """(n,) seventh of the groups that each cell belongs to; dealt without a look at the labels."""
+    codes = np.unique(cells.groups[name], return_inverse=True)[1].ravel()
+    return deal(np.zeros(len(cells), np.intp), codes, min(_PARTS, int(codes.max()) + 1), seed)
 
 
 def _without_empty(cells: Labelled) -> Labelled:

@@ -21,7 +21,7 @@ from phenostream.errors import NotFoundError, RecipeError
 from phenostream.profiles.phenotypes.classifier import train
 from phenostream.profiles.phenotypes.crops import CropTable, read_crops
 from phenostream.profiles.phenotypes.describing import DescribeSettings, describe
-from phenostream.profiles.phenotypes.labelled import LEAST, labelled
+from phenostream.profiles.phenotypes.labels import LEAST, labelled
 from phenostream.profiles.phenotypes.package import save
 from phenostream.profiles.phenotypes.registry import model_settings
 from phenostream.profiles.tables import Held, open_table, write_table
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from phenostream.benchmark.phenotyping import Predictions
-    from phenostream.profiles.phenotypes.labelled import Labelled
+    from phenostream.profiles.phenotypes.labels import Labelled
 
     Progress = Callable[[str, int, int], None]
 

@@ -64,7 +64,7 @@ def run(
 
 @app.command(
     epilog="\b\nExamples:\n  phenostream phenotypes train cells.parquet --out classifier\n"
-    "  phenostream phenotypes train cells.parquet --model elastic_net --set 'C=[0.1]' --label Metadata_Class --out plain"
+    "  phenostream phenotypes train cells.parquet --model elastic_net --set 'C=[0.1]' --label Class --out plain"
 )
 def train(
     cells: Cells,
@@ -137,7 +137,7 @@ def _settings(texts: list[str]) -> dict[str, Any]:
 
 
 def _progress(what: str, done: int, every: int) -> None:
-    if done in {1, every} or done % max(1, every // 10) == 0:
+    if done == every or 10 * done // every != 10 * (done - 1) // every:
         typer.echo(f"{what}: {done:,} of {every:,}", err=True)
 
 

@@ -44,7 +44,8 @@ def percent_replicating(
 ) -> Replicating:
     """Share of groups whose median pairwise Pearson correlation exceeds a quantile of non-replicate sets.
 
-    A null set has the size of a group drawn at random, and one profile from each of as many different groups.
+    A null set has as many members as a group drawn at random, each from another group. With `differ`, members are all
+    profiles that share a code: what the wells of one compound have in common is in the null, too.
 
     Args:
         profiles: (n, features), finite, none constant.
@@ -66,12 +67,12 @@ def percent_replicating(
         raise WrongShapeError(f"{len(values)} profiles, {len(codes)} groups, {len(apart)} codes")
     if len(names) < 2:
         raise RecipeError("one group has nothing to be compared with", remedy="group by the perturbation")
-    rows = [np.flatnonzero(codes == one) for one in range(len(names))]
-    similarity = np.array([_median(values[one], apart[one]) for one in rows])
-    sizes = np.array([len(one) for one, near in zip(rows, similarity, strict=True) if np.isfinite(near)])
+    members = [_members(codes == one, apart) for one in range(len(names))]
+    similarity = np.array([_median(values[np.concatenate(one)], _owners(one)) for one in members])
+    sizes = np.array([len(one) for one, near in zip(members, similarity, strict=True) if np.isfinite(near)])
     if not len(sizes):
         raise RecipeError("no group has two profiles to compare", remedy="replicates are needed")
-    null = _null(values, rows, np.minimum(sizes, len(rows)), draws, np.random.default_rng(rng))
+    null = _null(values, members, np.minimum(sizes, len(members)), draws, np.random.default_rng(rng))
     threshold = float(np.quantile(null, quantile))
     defined = similarity[np.isfinite(similarity)]
     return Replicating(float((defined > threshold).mean()), threshold, similarity, null)
@@ -106,19 +107,34 @@ def _standardised(profiles: ArrayLike) -> Floats:
     return np.asarray(centred / length)
 
 
-def _median(values: Floats, apart: NDArray[Any]) -> float:
+def _members(own: NDArray[np.bool_], apart: NDArray[Any]) -> list[NDArray[np.intp]]:
+    """Rows of a group, those that may not be compared with each other together."""
+    rows = np.flatnonzero(own)
+    order = rows[np.argsort(apart[rows], kind="stable")]
+    return np.split(order, np.flatnonzero(np.diff(apart[order])) + 1)
+
+
+def _owners(members: list[NDArray[np.intp]]) -> NDArray[np.intp]:
+    return np.repeat(np.arange(len(members)), [len(rows) for rows in members])
+
+
+def _median(values: Floats, owners: NDArray[np.intp]) -> float:
     first, second = np.triu_indices(len(values), 1)
-    keep = apart[first] != apart[second]
+    keep = owners[first] != owners[second]
     near = (values @ values.T)[first[keep], second[keep]]
     return float(np.median(near)) if near.size else float("nan")
 
 
 def _null(
-    values: Floats, rows: list[NDArray[np.intp]], sizes: NDArray[np.int64], draws: int, rng: np.random.Generator
+    values: Floats,
+    members: list[list[NDArray[np.intp]]],
+    sizes: NDArray[np.int64],
+    draws: int,
+    rng: np.random.Generator,
 ) -> Floats:
     made = np.empty(draws)
     for draw in range(draws):
-        chosen = rng.choice(len(rows), size=max(2, rng.choice(sizes)), replace=False)
-        members = np.array([rng.choice(rows[one]) for one in chosen])
-        made[draw] = _median(values[members], members)
+        groups = rng.choice(len(members), size=max(2, rng.choice(sizes)), replace=False)
+        drawn = [members[one][rng.integers(len(members[one]))] for one in groups]
+        made[draw] = _median(values[np.concatenate(drawn)], _owners(drawn))
     return made

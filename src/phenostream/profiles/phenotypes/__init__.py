@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from phenostream.profiles.phenotypes.classifier import Classifier, train
     from phenostream.profiles.phenotypes.crops import Crops, CropTable, read_crops
     from phenostream.profiles.phenotypes.describing import DescribeSettings, describe
-    from phenostream.profiles.phenotypes.labelled import Labelled, labelled
+    from phenostream.profiles.phenotypes.labels import Labelled, labelled
     from phenostream.profiles.phenotypes.package import load, save
-    from phenostream.profiles.phenotypes.splits import splits
+    from phenostream.profiles.phenotypes.splitting import splits
 
 __all__ = [
     "Classifier",
@@ -33,13 +33,13 @@ _MODULES = {
     "CropTable": "crops",
     "Crops": "crops",
     "DescribeSettings": "describing",
-    "Labelled": "labelled",
+    "Labelled": "labels",
     "describe": "describing",
-    "labelled": "labelled",
+    "labelled": "labels",
     "load": "package",
     "read_crops": "crops",
     "save": "package",
-    "splits": "splits",
+    "splits": "splitting",
     "train": "classifier",
 }
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from phenostream.errors import RecipeError
 from phenostream.profiles.phenotypes.calibrating import fit_temperature, log_loss, probabilities
 from phenostream.profiles.phenotypes.registry import model, model_settings
-from phenostream.profiles.phenotypes.splits import inner_folds
+from phenostream.profiles.phenotypes.splitting import inner_folds
 from phenostream.profiles.statistics import matrix
 from phenostream.profiles.tables import Mapped, open_table, require
 from phenostream.values import Column, columns_of, with_columns
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from phenostream.profiles.phenotypes.labelled import Labelled
+    from phenostream.profiles.phenotypes.labels import Labelled
     from phenostream.profiles.tables import Source
 
     Floats = NDArray[np.float64]

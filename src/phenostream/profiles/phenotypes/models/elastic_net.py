@@ -104,7 +104,7 @@ class _Problem:
 
 def _largest_eigenvalue(cells: Floats, weight: Floats, rounds: int = 30) -> float:
     """Of ``cells.T @ diag(weight) @ cells``, by the power method, a little on the safe side."""
-    vector: Floats = np.random.default_rng(0).normal(size=cells.shape[1])
+    vector = np.random.default_rng(0).standard_normal((cells.shape[1],))
     size = 1.0
     for _ in range(rounds):
         vector = np.asarray(cells.T @ (weight * (cells @ (vector / np.linalg.norm(vector)))))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from phenostream.profiles.phenotypes.labelled import Labelled
+    from phenostream.profiles.phenotypes.labels import Labelled
 
     Rows = NDArray[np.intp]
 

@@ -1,0 +1,50 @@
+"""Elastic-net logistic regression beside scikit-learn's saga."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from phenostream.profiles.phenotypes.models import elastic_net
+
+
+def cells(count: int = 240) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 3, count)
+    return rng.normal(size=(3, 12))[label] + 1.5 * rng.normal(size=(count, 12)), label
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("balanced", [False, True])
+def test_weights_are_those_of_scikit_learn(ratio: float, balanced: bool) -> None:
+    values, label = cells()
+    label[label == 2] = np.where(np.arange((label == 2).sum()) % 3 == 0, 2, 0)
+    settings = elastic_net.Settings(C=(0.1,), l1_ratio=(ratio,), iterations=5000, tolerance=1e-9, balanced=balanced)
+    ours = elastic_net.path(values, label, 3, settings)[0]
+    theirs = LogisticRegression(
+        C=0.1, l1_ratio=ratio, solver="saga", max_iter=20_000, tol=1e-8, class_weight="balanced" if balanced else None
+    ).fit(StandardScaler().fit_transform(values), label)
+    np.testing.assert_allclose(ours["weights"], theirs.coef_.T, atol=2e-4)
+    np.testing.assert_allclose(
+        log_softmax(elastic_net.decide(values, ours), axis=1),
+        theirs.predict_log_proba(StandardScaler().fit_transform(values)),
+        atol=5e-3,
+    )
+
+
+def test_every_candidate_is_what_it_is_alone() -> None:
+    values, label = cells()
+    settings = elastic_net.Settings(C=(0.05, 0.5), iterations=4000, tolerance=1e-9)
+    both = elastic_net.path(values, label, 3, settings)
+    alone = elastic_net.path(values, label, 3, settings, [1])
+    assert len(elastic_net.candidates(settings)) == len(both) == 2
+    np.testing.assert_allclose(both[1]["weights"], alone[0]["weights"], atol=1e-4)
+
+
+def test_a_class_without_cells_is_never_called() -> None:
+    values, label = cells()
+    found = elastic_net.path(values, label, 4, elastic_net.Settings(C=(0.1,)))[0]
+    assert elastic_net.decide(values, found).argmax(axis=1).max() == 2
