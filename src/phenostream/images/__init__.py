@@ -11,13 +11,16 @@ from phenostream.images.illumination import (
 )
 from phenostream.images.quality import power_slope, quality
 from phenostream.images.render import COLOURS, composite, default_colours, draw_outlines, thumbnail, to_8bit
+from phenostream.images.stains import RXRX1, Stain, stained
 
 __all__ = [
     "COLOURS",
+    "RXRX1",
     "VERSION",
     "BasicOptions",
     "IlluminationModel",
     "IlluminationSettings",
+    "Stain",
     "composite",
     "default_colours",
     "draw_outlines",
@@ -26,6 +29,7 @@ __all__ = [
     "power_slope",
     "quality",
     "shrink",
+    "stained",
     "thumbnail",
     "to_8bit",
 ]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from phenostream.synthetic.demo import demo_archive
     from phenostream.synthetic.nuclei import Scene, field
     from phenostream.synthetic.plates import Design, scenes, wells
+    from phenostream.synthetic.screen import ScreenDesign, write_screen
     from phenostream.synthetic.serve import RangeServer
 
 __all__ = [
@@ -22,11 +23,13 @@ __all__ = [
     "Population",
     "RangeServer",
     "Scene",
+    "ScreenDesign",
     "demo_archive",
     "field",
     "scenes",
     "wells",
     "write_archive",
+    "write_screen",
 ]
 
 _MODULES = {
@@ -37,11 +40,13 @@ _MODULES = {
     "Population": "cells",
     "RangeServer": "serve",
     "Scene": "nuclei",
+    "ScreenDesign": "screen",
     "demo_archive": "demo",
     "field": "nuclei",
     "scenes": "plates",
     "wells": "plates",
     "write_archive": "archive",
+    "write_screen": "screen",
 }
 
 
