@@ -19,6 +19,7 @@ from phenostream.training.networks.efficientnet import WIDTH, EfficientNet, shap
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Mapping
 
     from torch import Tensor
 
@@ -56,12 +57,31 @@ def import_efficientnet(
     Raises:
         NotFoundError, DamagedError, HostileError, TooLargeError: as `phenostream.training.keras.read_layers` and `lay`.
     """
-    network = efficientnet(weights)
+    digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+    return write(
+        efficientnet(weights),
+        folder,
+        name=name,
+        imported={"format": "keras-h5", "sha256": digest},
+        licence=licence,
+        replace=replace,
+    )
+
+
+def write(
+    network: nn.Module,
+    folder: str | os.PathLike[str],
+    *,
+    name: str,
+    imported: Mapping[str, str],
+    licence: str = "Apache-2.0",
+    replace: bool = False,
+) -> Package:
+    """Write a network of `efficientnet` as a package; `imported` says where its weights are from."""
     onnx = to_onnx(network, [torch.rand(2, 1, SIDE, SIDE)], outputs=["embedding"], dynamic={"image": {0: "n"}})
     test = np.random.default_rng(0).random((2, 1, SIDE, SIDE), dtype=np.float32)
     with torch.no_grad():
         answer = network(torch.from_numpy(test)).numpy()
-    digest = hashlib.sha256(Path(weights).read_bytes()).hexdigest()
     return write_package(
         folder,
         name=name,
@@ -73,7 +93,7 @@ def import_efficientnet(
         outputs=[Output("embedding", tuple(str(i) for i in range(WIDTH)), ratio=None)],
         test_input=test,
         test_output={"embedding": answer},
-        training={"imported": {"format": "keras-h5", "sha256": digest}, "phenostream": __version__},
+        training={"imported": dict(imported), "phenostream": __version__},
         metrics={},
         licence=licence,
         settings={"crops": {"geometry": "deepprofiler", "box_px": BOX}, "column": "efficientnet"},
@@ -89,7 +109,7 @@ def efficientnet(weights: str | os.PathLike[str]) -> nn.Module:
     layers = read_layers(weights, [*names, "rescaling", "normalization", "rescaling_1"])
     network = EfficientNet()
     lay(network, layers, names)
-    return _Described(network, *_entry(layers)).eval()
+    return Described(network, *_entry(layers)).eval()
 
 
 def _names() -> dict[str, str]:
@@ -119,18 +139,20 @@ def _entry(layers: dict[str, Tensors]) -> tuple[Tensor, Tensor]:
     return gain.view(1, 3, 1, 1), offset.view(1, 3, 1, 1)
 
 
-class _Described(nn.Module):
+class Described(nn.Module):
     """Crops of one channel, scaled and copied to three, through the network."""
 
     gain: Tensor
     offset: Tensor
 
     def __init__(self, network: EfficientNet, gain: Tensor, offset: Tensor) -> None:
+        """Take `gain` and `offset` (1, 3, 1, 1) that each channel is given first."""
         super().__init__()
         self.network = network
         self.register_buffer("gain", gain)
         self.register_buffer("offset", offset)
 
     def forward(self, crops: Tensor) -> Tensor:
+        """(N, 1, Y, X) to (N, 1280)."""
         grey = scaled(crops).expand(-1, 3, -1, -1)
         return self.network(grey * self.gain + self.offset)  # type: ignore[no-any-return]

@@ -76,12 +76,12 @@ class CellNet(nn.Module):
 
 
 class Described(nn.Module):
-    """What a package holds: the mean over the eight symmetries of the square, then the logarithms of range and mean.
+    """What a package holds: the mean over some symmetries of the square, then the logarithms of range and mean.
 
     The trunk is blind to gain and offset; the two last numbers tell of them where crops come on a common scale.
     """
 
-    def __init__(self, network: CellNet, views: int = 8) -> None:
+    def __init__(self, network: CellNet, views: int = 1) -> None:
         """Take the trunk of `network`, seen `views` times (1, 2, 4 or 8)."""
         super().__init__()
         self.network, self.views = network, views

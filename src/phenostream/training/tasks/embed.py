@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path  # noqa: TC003  (pydantic reads it)
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -50,7 +50,7 @@ class Settings(BaseModel):
     projection: int = Field(128, ge=2, description="numbers in which views are compared")
     temperature: float = Field(0.15, gt=0, description="of the comparison")
     views: ViewSettings = Field(default_factory=ViewSettings, description="how much two views differ")
-    turns: int = Field(8, description="symmetries of the square over which the package averages: 1, 2, 4 or 8")
+    turns: Literal[1, 2, 4, 8] = Field(1, description="symmetries of the square over which the package averages")
 
 
 def build(settings: Settings) -> Embedding:
