@@ -55,6 +55,15 @@ def test_candidates_are_compared_on_groups_that_were_held_out() -> None:
     assert 0.3 < found.temperature < 5
 
 
+def test_where_no_class_is_in_two_groups_cells_are_held_out_and_it_is_told() -> None:
+    known = cells()
+    apart = known.__class__(
+        known.values, known.features, known.classes, known.label, {"image": known.label.astype(str)}, known.ids
+    )
+    assert train(apart).provenance["selection"]["by"] == "cell"
+    assert train(known).provenance["selection"]["by"] == "image"
+
+
 def test_calibration_makes_held_out_probabilities_truer() -> None:
     from phenostream.benchmark.metrics.calibration_error import calibration_error
 

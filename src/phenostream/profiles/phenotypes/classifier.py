@@ -41,11 +41,13 @@ class Selected:
         place: of the best candidate.
         temperature: of its probabilities.
         candidates: every candidate with its mean log loss on held-out cells.
+        by: what training and held-out cells did not share.
     """
 
     place: int
     temperature: float
     candidates: tuple[dict[str, Any], ...]
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,7 +163,7 @@ def train(
         "groups": {one: len(np.unique(codes)) for one, codes in cells.groups.items()},
         "selected": best.candidates[best.place],
         "candidates": list(best.candidates),
-        "selection": {"by": by, "folds": folds, "seed": seed},
+        "selection": {"by": best.by, "folds": folds, "seed": seed},
     }
     return Classifier(name, chosen, cells.classes, cells.features, arrays, best.temperature, provenance)
 
@@ -169,7 +171,8 @@ def train(
 def select(cells: Labelled, name: str, settings: Any, *, by: str = "image", folds: int = 3, seed: int = 0) -> Selected:
     """The candidate with the least log loss on held-out cells, each at its own best temperature.
 
-    Arguments and errors as :func:`train`.
+    Where no class has cells in two groups, cells are held out one by one, and the result says so. Arguments as
+    :func:`train`.
     """
     module, size = model(name), len(cells.classes)
     told = module.candidates(settings)
@@ -183,14 +186,16 @@ def select(cells: Labelled, name: str, settings: Any, *, by: str = "image", fold
         known = np.isin(cells.label[fold.test], cells.label[fold.train])
         seen[fold.test[known]] = True
     if not seen.any():
-        raise RecipeError("no class has cells in two groups", remedy="split by cell, or label cells of more images")
+        if by == "cell":
+            raise RecipeError("no class has two cells to choose by", remedy="label more cells")
+        return select(cells, name, settings, by="cell", folds=folds, seed=seed)
     losses = []
     for decisions in held:
         temperature = fit_temperature(decisions[seen], cells.label[seen])
         losses.append((log_loss(decisions[seen], cells.label[seen], temperature), temperature))
     best = int(np.argmin([loss for loss, _ in losses]))
     words = tuple({**one, "log_loss": loss} for one, (loss, _) in zip(told, losses, strict=True))
-    return Selected(best, losses[best][1], words)
+    return Selected(best, losses[best][1], words, by)
 
 
 def _empty(schema: pa.Schema, kept: Sequence[Column], made: Sequence[Column]) -> pa.Table:
