@@ -40,5 +40,6 @@ def _recipe(archive: Archive, url: str) -> dict[str, Any]:
         "source": archive.source(url),
         "correct": {"method": "basic", "frames": 16, "darkfield": True},
         "segment": {"model": "classical", "channel": "DNA"},
+        "output": {"thumbnail": 512},
         "stream": {"disk_budget": "50MB"},
     }
