@@ -93,3 +93,10 @@ def test_without_onnx_the_extra_is_named(net: Net, monkeypatch: pytest.MonkeyPat
     with pytest.raises(MissingExtraError, match="onnxscript is not installed") as told:
         to_onnx(net, [torch.rand(2, 1, 16, 16)], outputs=["map", "vector"])
     assert told.value.remedy == 'pip install "phenostream[train]"'
+
+
+def test_no_path_of_this_machine_is_in_the_graph(net: Net, graph: bytes) -> None:
+    again = to_onnx(net, [torch.rand(1, 1, 8, 8)], outputs=("mask", "level"))
+    for each in (graph, again):
+        assert b".py" not in each
+        assert __file__.rpartition("/")[0].encode() not in each

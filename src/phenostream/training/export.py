@@ -74,7 +74,27 @@ def _export(network: nn.Module, examples: list[Tensor], inputs: list[str], outpu
             )  # fmt: skip
         except ModuleNotFoundError as error:
             raise MissingExtraError.of(error.name or "onnxscript", "train") from error
-        return path.read_bytes()
+        return _without_traces(path.read_bytes())
+
+
+def _without_traces(onnx: bytes) -> bytes:
+    """The same graph without the exporter's notes: they hold paths of the machine, so no two machines' were alike."""
+    from onnx import ModelProto  # noqa: PLC0415
+
+    model = ModelProto.FromString(onnx)
+    graphs = [model.graph, *model.functions]
+    while graphs:
+        graph = graphs.pop()
+        graph.ClearField("metadata_props")
+        graph.ClearField("doc_string")
+        for node in graph.node:
+            node.ClearField("metadata_props")
+            node.ClearField("doc_string")
+            graphs += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+        for value in (*getattr(graph, "value_info", ()), *getattr(graph, "initializer", ())):
+            value.ClearField("metadata_props")
+    model.ClearField("metadata_props")
+    return model.SerializeToString(deterministic=True)
 
 
 @contextmanager
