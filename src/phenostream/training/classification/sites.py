@@ -1,0 +1,138 @@
+"""Sites of a pack with their labels: what is learnt from, and what it is judged on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from phenostream.datasets import open_pack
+from phenostream.errors import EmptyError, RecipeError
+from phenostream.training.classification.splits import SplitSettings, chosen, split, texts, wells
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from phenostream.datasets import Pack
+    from phenostream.training.classification.splits import Where
+
+
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """The sites of one pack that take part.
+
+    Attributes:
+        pack: where their pixels lie.
+        channels: (C,) places of the chosen channels.
+        names: of these channels.
+        classes: names of the classes; a label is a place among them.
+        conditions: values of the column that the network is told; empty where it is told nothing.
+        train: (n,) sites to learn from.
+        keep: (m,) sites to validate on.
+        labels: (sites,) class of every site of the pack, -1 for none.
+        condition: (sites,) condition of every site, -1 for none.
+        wells: (sites,) well of every site.
+        left_out: sites of the validation whose class is not learnt.
+    """
+
+    pack: Pack
+    channels: NDArray[np.intp]
+    names: tuple[str, ...]
+    classes: tuple[str, ...]
+    conditions: tuple[str, ...]
+    train: NDArray[np.intp]
+    keep: NDArray[np.intp]
+    labels: NDArray[np.int64]
+    condition: NDArray[np.int64]
+    wells: NDArray[np.str_]
+    left_out: int
+
+    def pixels(self, row: int) -> NDArray[np.generic]:
+        """(C, Y, X) of one site."""
+        return np.asarray(self.pack[row][self.channels])
+
+    def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(C,) mean and standard deviation of all pixels of the sites to learn from, in grey levels."""
+        mean, std = (
+            np.array(self.pack.table[name].take(self.train).to_pylist(), float)[:, self.channels]
+            for name in ("pixel_mean", "pixel_std")
+        )
+        whole = mean.mean(axis=0)
+        return whole, np.sqrt((std**2 + mean**2).mean(axis=0) - whole**2)
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the pack's description, which holds those of its tables, which hold those of its sites."""
+        payload = self.pack.store.read("pack.json")
+        return {f"{Path(self.pack.base).name}/pack.json": hashlib.sha256(payload).hexdigest()}
+
+
+def open_sites(
+    base: str,
+    *,
+    label: str,
+    where: Where,
+    channels: tuple[str, ...],
+    condition: str,
+    division: SplitSettings,
+) -> Sites:
+    """The sites of the pack at `base` that have a label and fit `where`, divided.
+
+    Args:
+        base: folder or URL of the pack.
+        label: column of the classes.
+        where: sites that take part at all.
+        channels: names, in this order; none: all.
+        condition: column of what the network is told besides the image; empty: nothing.
+        division: into sites to learn from and to validate on.
+
+    Raises:
+        ChannelMissingError: a channel that the pack does not have.
+        NotFoundError: no pack, or a column that is not there.
+        EmptyError: no site takes part, or none of the validation has a class that is learnt.
+        LeakageError: an experiment, plate or well on both sides.
+        RecipeError: fewer than two classes.
+    """
+    pack = open_pack(base)
+    names = channels or pack.channels
+    places = np.array([pack.channel(name) for name in names], np.intp)
+    given = texts(pack.table, label)
+    rows = np.intersect1d(chosen(pack.table, where, "where"), _whole(pack.table, given))
+    if not len(rows):
+        raise EmptyError(f"no whole site has a {label}", remedy="test sites of a competition have none: name others")
+    told = split(pack.table.take(rows), division)
+    train, keep = rows[told.train], rows[told.keep]
+    classes = tuple(sorted(set(given[train].tolist()), key=_order))
+    if len(classes) < 2:
+        raise RecipeError(f"all sites to learn from have {label} {classes[0]!r}", remedy="name more of them")
+    labels, known = _places(given, classes), len(keep)
+    keep = keep[labels[keep] >= 0]
+    if known and not len(keep):
+        raise EmptyError(
+            f"the sites of the validation share no {label} with those to learn from", remedy="check `split` and `label`"
+        )
+    kinds = texts(pack.table, condition) if condition else np.full(len(given), "")
+    conditions = tuple(sorted(set(kinds[train].tolist()) - {""}))
+    return Sites(
+        pack, places, tuple(names), classes, conditions, train, keep, labels, _places(kinds, conditions),
+        wells(pack.table), known - len(keep),
+    )  # fmt: skip
+
+
+def _whole(table: pa.Table, given: NDArray[np.str_]) -> NDArray[np.intp]:
+    """Rows with a label and pixels: blanks that a policy kept are no examples."""
+    blank = np.array([bool(one) for one in table["blank"].to_pylist()])
+    return np.flatnonzero((given != "") & ~blank)
+
+
+def _places(values: NDArray[np.str_], known: tuple[str, ...]) -> NDArray[np.int64]:
+    number = {name: place for place, name in enumerate(known)}
+    return np.array([number.get(one, -1) for one in values.tolist()], np.int64)
+
+
+def _order(name: str) -> tuple[bool, int, str]:
+    """Numbers by value, words after them by letters."""
+    return (False, int(name), name) if name.isdecimal() else (True, 0, name)

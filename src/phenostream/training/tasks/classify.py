@@ -1,0 +1,272 @@
+"""`classify`: tell perturbations apart by the images of their sites, so that it holds on experiments never seen."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from phenostream.errors import PhenostreamError
+from phenostream.inference import Image, Output, write_package
+from phenostream.training.classification import backbones
+from phenostream.training.classification.network import Classifier, Exported, Normalisation, Normalise, one_hot
+from phenostream.training.classification.sites import Sites, open_sites
+from phenostream.training.classification.splits import SplitSettings, Where, texts
+from phenostream.training.classification.views import ViewSettings, cut, cutmix, noisy
+from phenostream.training.export import to_onnx
+from phenostream.training.losses.classify import cross_entropy, mixed
+from phenostream.training.losses.metric import ArcFace, supervised_contrastive
+from phenostream.training.plug import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from phenostream.inference import Package
+
+_BATCH = 64
+# The shortest side that a field may have: below it the deepest stage would see nothing but its padding.
+_LEAST_SIDE = 32
+
+
+class MetricSettings(BaseModel):
+    """The loss on embeddings beside the cross-entropy."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["arcface", "contrastive", "none"] = Field("arcface", description="which; none: cross-entropy alone")
+    weight: float = Field(0.2, ge=0, le=1, description="its share of the loss; the cross-entropy has the rest")
+    scale: float = Field(30.0, gt=0, description="arcface: what cosines are multiplied with")
+    margin: float = Field(0.5, ge=0, lt=1.5, description="arcface: what is added to the true angle, rad")
+    temperature: float = Field(0.1, gt=0, description="contrastive: what cosines are divided by")
+
+
+class Settings(BaseModel):
+    """What is learnt from which sites."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pack: str = Field(min_length=1, description="folder or URL of the packed screen")
+    label: str = Field("sirna_id", description="column of the classes")
+    where: Where = Field(default_factory=dict, description="sites that take part: column to value or values; empty: all")
+    channels: tuple[str, ...] = Field((), description="channels by name, in this order; none: all")
+    condition: str = Field("", description="column that the network is told besides the image (cell_type); empty: none")
+    forget: float = Field(0.1, ge=0, le=1, description="share of images for which it is not told, in training")
+    split: SplitSettings = Field(default_factory=SplitSettings, description="which sites are kept from training")
+    normalise: Normalisation = Field("site", description="site: each channel of each image; screen: by fixed moments")
+    network: str = Field("resnet", description="backbone: a module of the folder of networks")
+    shape: dict[str, Any] = Field(default_factory=dict, description="settings of the backbone")
+    embedding: int = Field(256, ge=2, description="numbers that a site becomes")
+    smoothing: float = Field(0.1, ge=0, lt=1, description="share of a label that all classes have in common")
+    metric: MetricSettings = Field(default_factory=MetricSettings, description="loss on embeddings")
+    views: ViewSettings = Field(default_factory=ViewSettings, description="how images are varied")
+    turns: Literal[1, 2, 4, 8] = Field(4, description="symmetries of the square over which the package averages")
+    name: str = Field("screen", description="name of the package, and of the columns that it gives")
+    version: str = Field("1.0.0", description="version of the package")
+    licence: str = Field("CC-BY-4.0", description="SPDX identifier of the weights: mind the licence of the images")
+    attribution: str = Field("", description="what the licence of the images wants to be said")
+
+    @field_validator("channels")
+    @classmethod
+    def channels_are_named_once(cls, channels: tuple[str, ...]) -> tuple[str, ...]:
+        """A channel twice would weigh twice."""
+        if len(set(channels)) < len(channels):
+            raise ValueError("a channel is named twice")
+        return channels
+
+    @model_validator(mode="after")
+    def shape_fits_the_network(self) -> Self:
+        """Faults of the shape are found before the fit."""
+        try:
+            backbones.settings(self.network, self.shape)
+        except PhenostreamError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
+def build(settings: Settings) -> Classification:
+    """The task of `settings`; the pack is opened when it is first asked for."""
+    return Classification(settings)
+
+
+class Classification(Task):
+    """Supervised learning of perturbations on the sites of a pack."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Keep the settings."""
+        self._settings = settings
+
+    @property
+    def settings(self) -> Settings:
+        """The task's settings."""
+        return self._settings
+
+    @cached_property
+    def sites(self) -> Sites:
+        """What is learnt from, and what is kept; see `open_sites` for what it raises."""
+        told = self.settings
+        return open_sites(
+            told.pack, label=told.label, where=told.where, channels=told.channels, condition=told.condition,
+            division=told.split,
+        )  # fmt: skip
+
+    def network(self) -> nn.Module:
+        """A network with fresh weights."""
+        told, sites = self.settings, self.sites
+        mean, std = sites.moments()
+        backbone, features = backbones.build(told.network, len(sites.names), told.shape)
+        metric = told.metric
+        margin = (
+            ArcFace(told.embedding, len(sites.classes), scale=metric.scale, margin=metric.margin)
+            if metric.kind == "arcface"
+            else None
+        )
+        return Classifier(
+            Normalise(told.normalise, mean.tolist(), std.tolist()), backbone, features=features,
+            conditions=len(sites.conditions), embedding=told.embedding, classes=len(sites.classes), margin=margin,
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        """Sites to learn from."""
+        return len(self.sites.train)
+
+    def example(self, index: int, rng: np.random.Generator) -> Mapping[str, Any]:
+        """One site (C, Y, X) in its own type, cut and turned, with its class and condition."""
+        row = int(self.sites.train[index])
+        known = rng.random() >= self.settings.forget
+        return {
+            "image": cut(self.sites.pixels(row), self.settings.views, rng),
+            "label": self.sites.labels[row],
+            "condition": self.sites.condition[row] if known else np.int64(-1),
+        }
+
+    def loss(self, network: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor | float]]:
+        """Cross-entropy and the loss on embeddings, and the share of images whose first class is found."""
+        assert isinstance(network, Classifier)  # noqa: S101  (what `network` made)
+        told, label = self.settings, batch["label"]
+        views = told.views
+        image, partner, own = cutmix(noisy(network.normalise(batch["image"]), views), views)
+        logits, embedding = network.heads(image, one_hot(batch["condition"], network.conditions))
+        other = label[partner]
+        entropy = mixed(lambda one: cross_entropy(logits, one, smoothing=told.smoothing), label, other, own)
+        found = {"accuracy": (logits.argmax(dim=1) == label).float().mean().detach(), "entropy": entropy.detach()}
+        if told.metric.kind == "none":
+            return entropy, found
+        apart = self._apart(network, embedding, label, other, own)
+        weight = told.metric.weight
+        return (1 - weight) * entropy + weight * apart, {**found, "metric": apart.detach()}
+
+    def validate(self, network: nn.Module) -> Mapping[str, float]:
+        """Accuracy of sites and of wells (mean of the log probabilities), and cross-entropy, on the kept sites."""
+        sites = self.sites
+        if not len(sites.keep):
+            return {}
+        logs = np.concatenate([self._logs(network, part) for part in _parts(sites.keep)])
+        label = sites.labels[sites.keep]
+        _, first, well = np.unique(sites.wells[sites.keep], return_index=True, return_inverse=True)
+        means = np.zeros((len(first), logs.shape[1]))
+        np.add.at(means, well, logs)
+        return {
+            "accuracy": float((logs.argmax(axis=1) == label).mean()),
+            "well_accuracy": float((means.argmax(axis=1) == label[first]).mean()),
+            "entropy": float(-logs[np.arange(len(label)), label].mean()),
+        }
+
+    def data(self) -> Mapping[str, str]:
+        """SHA-256 of the pack's description, which holds those of all the rest."""
+        return self.sites.hashes()
+
+    def export(
+        self, network: nn.Module, folder: Path, *, training: Mapping[str, Any], metrics: Mapping[str, float]
+    ) -> Package:
+        """Write the network, its normalisation and its views as a package."""
+        assert isinstance(network, Classifier)  # noqa: S101
+        told, sites = self.settings, self.sites
+        whole = Exported(network, told.turns).eval()
+        test = self._tests()
+        names = ["log_probability", "embedding"]
+        onnx = to_onnx(
+            whole, [torch.from_numpy(test)], outputs=names, dynamic={"image": {0: "n", 2: "y", 3: "x"}}
+        )
+        with torch.no_grad():
+            answer = {key: value.numpy() for key, value in zip(names, whole(torch.from_numpy(test)), strict=True)}
+        dimensions = tuple(str(place) for place in range(told.embedding))
+        planes = [f"{told.condition}={value}" for value in sites.conditions]
+        return write_package(
+            folder,
+            name=told.name,
+            version=told.version,
+            title=f"Perturbations of a screen ({told.name})",
+            description=f"Sites of {len(sites.names)} channels to the log probability of {len(sites.classes)} classes"
+            f" of {told.label} and to {told.embedding} numbers.",
+            onnx=onnx,
+            weights={key: value.detach().cpu().numpy() for key, value in whole.state_dict().items()},
+            image=Image((*sites.names, *planes), minimum=_LEAST_SIDE),
+            outputs=[
+                Output(names[0], sites.classes, ratio=None, description="natural logarithm, mean over the views"),
+                Output(names[1], dimensions, ratio=None, description="mean over the views"),
+            ],
+            test_input=test,
+            test_output=answer,
+            training=training,
+            metrics=metrics,
+            licence=told.licence,
+            licence_text=f"SPDX-License-Identifier: {told.licence}\n\n{told.attribution}\n" if told.attribution else "",
+            settings=self._described(),
+            tags=["classification", "embedding", "perturbation-screen"],
+            replace=True,
+        )
+
+    def _apart(self, network: Classifier, embedding: Tensor, label: Tensor, other: Tensor, own: float) -> Tensor:
+        if network.margin is not None:
+            margin = network.margin
+            return mixed(lambda one: margin(embedding, one), label, other, own)
+        # Pairs are of what an image mostly shows.
+        return supervised_contrastive(embedding, label, temperature=self.settings.metric.temperature)
+
+    def _logs(self, network: nn.Module, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        device = next(network.parameters()).device
+        image = torch.from_numpy(np.stack([self.sites.pixels(int(row)) for row in rows])).to(device)
+        told = one_hot(torch.from_numpy(self.sites.condition[rows]).to(device), len(self.sites.conditions))
+        logits, _ = network(image, told)
+        logs: NDArray[np.float32] = logits.float().log_softmax(dim=1).cpu().numpy()
+        return logs
+
+    def _tests(self) -> NDArray[np.float32]:
+        """Two sites to learn from, with what the network is told of them, as the package takes them."""
+        sites = self.sites
+        rows = sites.train[:2]
+        images = np.stack([sites.pixels(int(row)) for row in rows]).astype(np.float32)
+        told = one_hot(torch.from_numpy(sites.condition[rows]), len(sites.conditions)).numpy()
+        planes = np.broadcast_to(told[:, :, None, None], (*told.shape, *images.shape[2:]))
+        return np.concatenate([images, planes], axis=1)
+
+    def _described(self) -> dict[str, Any]:
+        """What using the package needs, and what it has seen: nothing of that is fit to judge it."""
+        told, sites = self.settings, self.sites
+        table = sites.pack.table.take(sites.train)
+        seen = {
+            name: sorted(set(texts(table, name).tolist()) - {""})
+            for name in ("experiment", "plate")
+            if name in table.column_names
+        }
+        return {
+            "task": "classify",
+            "channels": list(sites.names),
+            "label": told.label,
+            "classes": list(sites.classes),
+            "condition": told.condition,
+            "conditions": list(sites.conditions),
+            "column": told.name,
+            "seen": seen,
+        }
+
+
+def _parts(rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    return [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
