@@ -94,7 +94,8 @@ def _without_traces(onnx: bytes) -> bytes:
         for value in (*getattr(graph, "value_info", ()), *getattr(graph, "initializer", ())):
             value.ClearField("metadata_props")
     model.ClearField("metadata_props")
-    return model.SerializeToString(deterministic=True)
+    bare: bytes = model.SerializeToString(deterministic=True)
+    return bare
 
 
 @contextmanager

@@ -60,12 +60,17 @@ class Settings(BaseModel):
 
 def columns(settings: Settings, channels: Sequence[str]) -> list[Column]:
     """``Intensity_*_<channel>``, and ``Location_*_<channel>`` where asked for."""
+    return named(channels, _PLACES if settings.location else ())
+
+
+def named(channels: Sequence[str], places: Sequence[str]) -> list[Column]:
+    """The columns, with `places` of each channel."""
     found = []
     for channel in channels:
         for name in NAMES:
             unit = "px" if name == "MassDisplacement" else "intensity"
             found.append(Column(f"Intensity_{name}_{channel}", family="Intensity", channel=channel, unit=unit))
-        for name in _PLACES if settings.location else ():
+        for name in places:
             column = f"Location_{name}_{channel}"
             found.append(Column(column, family="Location", channel=channel, unit="px", positional=True))
     return found

@@ -18,10 +18,10 @@ from phenostream.features.families.intensity import (
     Settings,
     deviations,
     moments,
+    named,
     ordered_values,
     quantile,
 )
-from phenostream.values import Column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phenostream.features.volumes.volume import Volume
+    from phenostream.values import Column
 
     Places = NDArray[np.int32]
 
@@ -41,15 +42,7 @@ _PLACES = tuple(f"{name}_{axis}" for name in ("CenterMassIntensity", "MaxIntensi
 
 def columns(settings: Settings, channels: Sequence[str]) -> list[Column]:
     """``Intensity_*_<channel>``, and ``Location_*_<channel>`` where asked for."""
-    found = []
-    for channel in channels:
-        for name in NAMES:
-            unit = "px" if name == "MassDisplacement" else "intensity"
-            found.append(Column(f"Intensity_{name}_{channel}", family="Intensity", channel=channel, unit=unit))
-        for name in _PLACES if settings.location else ():
-            column = f"Location_{name}_{channel}"
-            found.append(Column(column, family="Location", channel=channel, unit="px", positional=True))
-    return found
+    return named(channels, _PLACES if settings.location else ())
 
 
 def compute(scene: Volume, settings: Settings) -> NDArray[np.float64]:
