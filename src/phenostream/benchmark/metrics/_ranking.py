@@ -55,8 +55,9 @@ def rank_block(  # noqa: PLR0913, PLR0917  (compiled code takes plain arrays)
             continue
         wanted = np.sort(-near[line][kind == 1])
         before = np.zeros(count + 1, np.int64)
+        least = -wanted[count - 1]
         for place in range(len(columns)):
-            if kind[place] == 2:
+            if kind[place] == 2 and near[line, place] >= least:
                 # The first positive that is no nearer than this negative, and all after it, stand behind it.
                 before[np.searchsorted(wanted, -near[line, place], side="left")] += 1
         passed, mean = 0, 0.0

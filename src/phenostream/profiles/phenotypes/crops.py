@@ -45,7 +45,7 @@ class CropTable(BaseModel):
     )
     exclude: tuple[str, ...] = Field((), description="classes that are left out, counted")
     most: int | None = Field(
-        None, ge=1, description="crops of a class that are read, the first of the table; all when none"
+        None, ge=1, description="crops of a class that are read, evenly from its rows; all when none"
     )
     rescale: Literal["none", "range"] = Field(
         "none", description="range: each crop alone to the whole range of its type, so that brightness tells nothing"
@@ -108,19 +108,26 @@ def _rows(path: Path, settings: CropTable) -> list[dict[str, str]]:
 
 
 def _chosen(rows: Sequence[dict[str, str]], settings: CropTable) -> tuple[list[dict[str, str]], dict[str, int]]:
-    kept: list[dict[str, str]] = []
     excluded: dict[str, int] = {}
-    taken: dict[str, int] = {}
-    for row in rows:
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
         label = row[settings.label]
         if label in settings.exclude:
             excluded[label] = excluded.get(label, 0) + 1
-        elif settings.most is None or taken.get(label, 0) < settings.most:
-            taken[label] = taken.get(label, 0) + 1
-            kept.append(row)
+        else:
+            places.setdefault(label, []).append(place)
+    if settings.most is not None:
+        places = {label: _spread(found, settings.most) for label, found in places.items()}
+    kept = [rows[place] for place in sorted(place for found in places.values() for place in found)]
     if not kept:
         raise RecipeError("no crop is left", remedy="exclude fewer classes")
     return kept, excluded
+
+
+def _spread(places: list[int], most: int) -> list[int]:
+    """At most `most` of `places`, evenly from first to last."""
+    chosen = np.linspace(0, len(places) - 1, min(most, len(places))).astype(int)
+    return [places[one] for one in chosen]
 
 
 def _name(pattern: str, row: Mapping[str, str]) -> str:

@@ -1,0 +1,92 @@
+"""What consistency and magnitude of perturbations share: groups of rows with weights, and nulls made of controls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from phenostream.errors import EmptyError, NotFiniteError, WrongShapeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Replicates:
+    """A figure of every perturbation's replicates, and what controls give.
+
+    Attributes:
+        value: (groups,) NaN with too few replicates.
+        p_value: (groups,) ``1 - searchsorted(null, value) / size of the null``: share of the null that reaches it.
+        members: (groups,) replicates.
+        null: sorted figures of controls.
+        mean: of the values that are numbers.
+        share: of these, what has a p-value of at most 0.05.
+    """
+
+    value: Floats
+    p_value: Floats
+    members: NDArray[np.int64]
+    null: Floats
+
+    @property
+    def mean(self) -> float:
+        """Mean of the values that are numbers; NaN where none is."""
+        good = self.value[np.isfinite(self.value)]
+        return float(good.mean()) if len(good) else float("nan")
+
+    @property
+    def share(self) -> float:
+        """Of the values that are numbers, the share with a p-value of at most 0.05; NaN where none is."""
+        good = self.p_value[np.isfinite(self.p_value)]
+        return float((good <= 0.05).mean()) if len(good) else float("nan")
+
+
+def checked(profiles: ArrayLike, groups: ArrayLike, controls: ArrayLike) -> tuple[Floats, NDArray[Any], NDArray[Any]]:
+    """Arrays of fitting shapes. Raises WrongShapeError, NotFiniteError, EmptyError."""
+    values, code, control = np.asarray(profiles, float), np.asarray(groups), np.asarray(controls, bool)
+    if values.ndim != 2 or not len(values) == len(code) == len(control):
+        raise WrongShapeError(f"profiles {values.shape}, {len(code)} groups, {len(control)} controls")
+    if not np.isfinite(values).all():
+        raise NotFiniteError("profiles hold NaN or infinite values", remedy="leave these rows or features out, counted")
+    if not control.any():
+        raise EmptyError("no profile is a control", remedy="check which rows are controls")
+    return values, code, control
+
+
+def against(values: Floats, null: Floats, members: NDArray[np.int64]) -> Replicates:
+    """Values with their p-values against a null, of which NaN is left out."""
+    ordered = np.sort(null[np.isfinite(null)])
+    place = np.searchsorted(ordered, values) / max(len(ordered), 1)
+    p_value = np.where(np.isnan(values) | (len(ordered) == 0), np.nan, 1 - place)
+    return Replicates(values, p_value, members, ordered)
+
+
+def control_sets(
+    code: NDArray[Any], control: NDArray[np.bool_], sizes: NDArray[np.int64], *, draws: int, least: int,
+    rng: np.random.Generator,
+) -> list[NDArray[np.intp]]:  # fmt: skip
+    """Rows of the sets behind a null: the control perturbations where there are 20 or more, else drawn from controls.
+
+    Drawn sets have the sizes of the groups that are judged.
+    """
+    rows = np.flatnonzero(control)
+    named = [rows[code[rows] == one] for one in np.unique(code[rows])]
+    named = [one for one in named if len(one) >= least]
+    if len(named) >= 20:
+        return named
+    sizes = np.minimum(sizes[sizes >= least], len(rows))
+    if not len(sizes) or len(rows) < least:
+        return []
+    return [rng.choice(rows, size=size, replace=False) for size in rng.choice(sizes, size=draws)]
+
+
+def over_groups(figure: Callable[[NDArray[np.intp]], float], sets: list[NDArray[np.intp]]) -> Floats:
+    """The figure of each set of rows."""
+    return np.array([figure(rows) for rows in sets], float)

@@ -1,0 +1,98 @@
+"""Magnitude of a perturbation: energy distance of its replicates to controls, against the same of controls (EFAAR)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from phenostream.benchmark.metrics import _replicates
+from phenostream.benchmark.metrics._gathered import Gathered
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from phenostream.benchmark.metrics._replicates import Replicates
+
+    Floats = NDArray[np.float64]
+
+#: Replicates that a perturbation must have, and controls that are compared with at most.
+LEAST, MOST_CONTROLS = 5, 1000
+
+
+def perturbation_magnitude(
+    profiles: ArrayLike,
+    groups: ArrayLike,
+    controls: ArrayLike,
+    *,
+    draws: int = 1000,
+    rng: np.random.Generator | int = 0,
+) -> Replicates:
+    """Energy distance between each perturbation's replicates and the controls.
+
+    Celik et al. (2024), PLoS Computational Biology 20:e1012463; at most 1000 controls, drawn. The null is the same of
+    control perturbations; a screen with fewer than 20 of them gives that of sets drawn from the controls, as large as
+    the perturbations are, to the controls that are left.
+
+    Args:
+        profiles: (n, features), finite.
+        groups: (n,) perturbation of each, as integers from 0 for those that are judged; controls may have any.
+        controls: (n,) which profiles are controls; they are not judged.
+        draws: sets behind a drawn null.
+        rng: generator or seed.
+
+    Returns:
+        By perturbation; NaN under five replicates.
+
+    Raises:
+        WrongShapeError, NotFiniteError, EmptyError: shapes that do not fit, NaN, no control.
+    """
+    values, code, control = _replicates.checked(profiles, groups, controls)
+    generator = np.random.default_rng(rng)
+    compared = sample(control, generator)
+    judged = np.where(control, -1, code)
+    members = np.bincount(judged[judged >= 0], minlength=int(judged.max(initial=-1)) + 1)
+    found = np.array([
+        energy_distance(values[judged == one], values[compared]) if count >= LEAST else np.nan
+        for one, count in enumerate(members.tolist())
+    ])
+    sets = _replicates.control_sets(code, control, members, draws=draws, least=LEAST, rng=generator)
+    null = _replicates.over_groups(
+        lambda rows: energy_distance(values[rows], values[np.setdiff1d(compared, rows)]), sets
+    )
+    return _replicates.against(found, null, members)
+
+
+def energy_distance(first: ArrayLike, second: ArrayLike) -> float:
+    """``2 E|X - Y| - E|X - X'| - E|Y - Y'|`` of two samples (n, features), pairs of a row with itself included.
+
+    Székely and Rizzo (2013), Journal of Statistical Planning and Inference 143:1249. NaN where a sample is empty.
+    """
+    one, other = np.asarray(first, float), np.asarray(second, float)
+    if not len(one) or not len(other):
+        return float("nan")
+    return float(2 * cdist(one, other).mean() - cdist(one, one).mean() - cdist(other, other).mean())
+
+
+def sample(control: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.intp]:
+    """Rows of at most 1000 controls, sorted."""
+    rows = np.flatnonzero(control)
+    return rows if len(rows) <= MOST_CONTROLS else np.sort(rng.choice(rows, size=MOST_CONTROLS, replace=False))
+
+
+class PerturbationMagnitude(Gathered):
+    """The same from batches of profiles."""
+
+    def __init__(self, *, draws: int = 1000, rng: int = 0) -> None:
+        """Keep what the null is made with."""
+        super().__init__()
+        self.draws, self.rng = draws, rng
+
+    def update(self, profiles: ArrayLike, groups: ArrayLike, controls: ArrayLike) -> None:
+        """Keep one batch."""
+        self.keep(profiles, groups, controls)
+
+    def compute(self) -> Replicates:
+        """Of all batches."""
+        return perturbation_magnitude(*self.joined(), draws=self.draws, rng=self.rng)
