@@ -44,7 +44,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "folds": 3,
         "draws": 50,
         "permutations": 50,
-        "references": [{"name": "published", "split": "by cell", "weighted_f1": 0.9, "f1": {"long": 0.9, "gone": 0.1}}],
+        "references": [
+            {"name": "published", "split": "by cell", "weighted_f1": 0.9, "f1": {"long": 0.9, "gone": 0.1}},
+            {"name": "published", "split": "leave one image out", "mean_rank": {"long": 2.5}},
+        ],
     }
     (place / "study.yaml").write_text(yaml.safe_dump(recipe))
     return place
@@ -65,6 +68,11 @@ def test_everything_is_written(folder: Path) -> None:
     assert load(folder / "out" / "classifiers" / "shrunken").classes == ("long", "round")
     assert json.loads((folder / "out" / "study.json").read_text())["models"]["shrunken"]["image"]["p_value"] < 0.05
     assert told.cells.name == "cells.parquet"
+    ranks = (folder / "out" / "mean_rank.csv").read_text().splitlines()
+    assert ranks[0].startswith('class,"shrunken, image"')
+    assert ranks[0].endswith('"published, leave one image out"')
+    assert [line.split(",")[0] for line in ranks[1:]] == ["long", "round"]
+    assert ranks[1].endswith(",2.500")
 
 
 def test_cells_are_described_once(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import platform
@@ -28,14 +29,14 @@ from phenostream.profiles.tables import Held, open_table, write_table
 from phenostream.profiles.writing import replacing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from phenostream.benchmark.phenotyping import Predictions
     from phenostream.profiles.phenotypes.labels import Labelled
 
     Progress = Callable[[str, int, int], None]
 
-CELLS, RESULTS, STUDY = "cells.parquet", "phenotypes.json", "study.json"
+CELLS, RESULTS, STUDY, RANKS = "cells.parquet", "phenotypes.json", "study.json", "mean_rank.csv"
 _MAX_RECIPE = 1 << 20
 
 
@@ -113,8 +114,8 @@ class StudyResult:
     """What a study wrote.
 
     Attributes:
-        folder: with ``cells.parquet`` (crops only), ``phenotypes.json``, ``study.json``, ``predictions/`` and
-            ``classifiers/``.
+        folder: with ``cells.parquet`` (crops only), ``phenotypes.json``, ``study.json``, ``mean_rank.csv``,
+            ``predictions/`` and ``classifiers/``.
         cells: the table of cells.
         told: the content of ``study.json``.
     """
@@ -199,6 +200,7 @@ def run_study(
         "versions": _versions(),
     }
     _write_json(folder / STUDY, told)
+    _write_ranks(folder / RANKS, study, more, cells.classes)
     return StudyResult(folder, table, told)
 
 
@@ -288,6 +290,7 @@ def _write_results(
             ],
         }
         for one in study.references
+        if one.weighted_f1 is not None or one.f1
     ]
     told = {
         "format": "phenostream.phenotypes",
@@ -299,6 +302,18 @@ def _write_results(
         "provenance": {"table": table.name, "rows": str(open_table(table).count()), **_versions()},
     }
     _write_json(folder / RESULTS, told)
+
+
+def _write_ranks(path: Path, study: Study, more: dict[str, Any], classes: Sequence[str]) -> None:
+    """Mean rank of the true class, by class: every model and split, then what was published."""
+    columns = {f"{name}, {by}": told["mean_rank"] for name, splits in more.items() for by, told in splits.items()}
+    columns |= {f"{one.name}, {one.split}": one.mean_rank for one in study.references if one.mean_rank}
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["class", *columns])
+        for name in classes:
+            values = [ranks.get(name) for ranks in columns.values()]
+            writer.writerow([name, *("" if one is None else f"{one:.3f}" for one in values)])
 
 
 def _versions() -> dict[str, str]:

@@ -35,7 +35,7 @@ _SHAPES = (
     "texture",
     "radial_zernike",
 )
-_SURROUNDINGS = ("granularity", "intensity", "texture", "radial_distribution")
+_SURROUNDINGS = ("granularity", "intensity", "texture")
 
 
 class DescribeSettings(BaseModel):
