@@ -11,6 +11,8 @@ from phenostream.benchmark.metrics import _replicates
 from phenostream.benchmark.metrics._gathered import Gathered
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import ArrayLike, NDArray
 
     from phenostream.benchmark.metrics._replicates import Replicates
@@ -53,15 +55,35 @@ def perturbation_magnitude(
     compared = sample(control, generator)
     judged = np.where(control, -1, code)
     members = np.bincount(judged[judged >= 0], minlength=int(judged.max(initial=-1)) + 1)
-    found = np.array([
-        energy_distance(values[judged == one], values[compared]) if count >= LEAST else np.nan
-        for one, count in enumerate(members.tolist())
-    ])
+    found = np.where(members >= LEAST, distances(values, judged, compared)(np.ones(len(values))), np.nan)
     sets = _replicates.control_sets(code, control, members, draws=draws, least=LEAST, rng=generator)
     null = _replicates.over_groups(
         lambda rows: energy_distance(values[rows], values[np.setdiff1d(compared, rows)]), sets
     )
     return _replicates.against(found, null, members)
+
+
+def distances(values: Floats, groups: NDArray[np.int64], compared: NDArray[np.intp]) -> Callable[[Floats], Floats]:
+    """From weights of the rows (n,) to the energy distance of each group to the rows `compared` (groups,).
+
+    Distances are computed once, so that a bootstrap costs sums only. A group of weight 0 gives NaN.
+    """
+    rows = np.flatnonzero(groups >= 0)
+    code, size = groups[rows], int(groups.max(initial=-1)) + 1
+    cross, among = cdist(values[rows], values[compared]), cdist(values[compared], values[compared])
+    members = [np.flatnonzero(groups == one) for one in range(size)]
+    first = np.concatenate([np.repeat(one, len(one)) for one in members]) if size else rows
+    second = np.concatenate([np.tile(one, len(one)) for one in members]) if size else rows
+    apart = np.concatenate([cdist(values[one], values[one]).ravel() for one in members]) if size else np.zeros(0)
+
+    def figure(weights: Floats) -> Floats:
+        own, other = np.bincount(code, weights[rows], minlength=size), weights[compared]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            between = np.bincount(code, weights[rows] * (cross @ other), minlength=size) / (own * other.sum())
+            within = np.bincount(groups[first], weights[first] * weights[second] * apart, minlength=size) / own**2
+            return np.asarray(2 * between - within - other @ among @ other / other.sum() ** 2)
+
+    return figure
 
 
 def energy_distance(first: ArrayLike, second: ArrayLike) -> float:

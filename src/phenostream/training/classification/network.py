@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-Normalisation = Literal["site", "screen"]
+Normalisation = Literal["site", "plate", "screen"]
 _EPSILON = 1e-3
 
 
 class Normalise(nn.Module):
-    """Grey levels to numbers about 0 with a spread of 1.
+    """Grey levels to numbers about 0 with a spread of about 1.
 
-    ``site``: by mean and standard deviation of each channel of each image, which no batch can shift; ``screen``: by
-    those of all pixels that were learnt from.
+    ``site``: by mean and standard deviation of each channel of each image, which no batch can shift; ``plate``: by those
+    of all pixels of its plate, which are handed in with the image, so that differences between wells stay; ``screen``:
+    by those of all pixels that were learnt from.
     """
 
     mean: Tensor
@@ -33,23 +34,30 @@ class Normalise(nn.Module):
         """Keep the moments (C,) of what is learnt from, in grey levels."""
         super().__init__()
         self.how = how
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1).clamp_min(_EPSILON))
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, C, Y, X) of any real type to float32. A flat channel gives zeros under ``site``."""
+    @property
+    def told(self) -> int:
+        """Numbers that are handed in with each image: mean and standard deviation of each channel, or nothing."""
+        return 2 * len(self.mean) if self.how == "plate" else 0
+
+    def forward(self, image: Tensor, told: Tensor) -> Tensor:
+        """(N, C, Y, X) of any real type and (N, `told`) to float32. A flat channel gives zeros under ``site``."""
         image = image.float()
-        if self.how == "screen":
-            return (image - self.mean) / self.std
-        away = image - image.mean((2, 3), keepdim=True)
-        return away / ((away**2).mean((2, 3), keepdim=True).sqrt() + _EPSILON)
+        if self.how == "site":
+            away = image - image.mean((2, 3), keepdim=True)
+            return away / ((away**2).mean((2, 3), keepdim=True).sqrt() + _EPSILON)
+        size = len(self.mean)
+        mean, std = (told[:, :size], told[:, size:]) if self.how == "plate" else (self.mean[None], self.std[None])
+        return (image - mean[:, :, None, None]) / (std[:, :, None, None] + _EPSILON)
 
 
 class Classifier(nn.Module):
     """A site to its embedding and one logit a class.
 
     What the network is told besides the image (the cell type) is joined to the backbone's features as one number a
-    value: 1 for the one that holds; all 0 says that it is not known.
+    value: 1 for the one that holds; all 0 says that it is not known. What the normalisation wants stands behind it.
     """
 
     def __init__(
@@ -71,21 +79,32 @@ class Classifier(nn.Module):
         self.classify = nn.Linear(embedding, classes)
         self.margin = margin
 
+    @property
+    def told(self) -> int:
+        """Numbers that come with each image."""
+        return self.conditions + self.normalise.told
+
     def forward(self, image: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
-        """Grey levels (N, C, Y, X) and what is told (N, conditions): logits (N, classes), embedding (N, D)."""
-        return self.heads(self.normalise(image), told)
+        """Grey levels (N, C, Y, X) and what is told (N, `told`): logits (N, classes), embedding (N, D)."""
+        return self.heads(self.normalised(image, told), told)
+
+    def normalised(self, image: Tensor, told: Tensor) -> Tensor:
+        """Grey levels to what the backbone sees."""
+        seen: Tensor = self.normalise(image, told[:, self.conditions :])
+        return seen
 
     def heads(self, normalised: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
-        """The same for images that are normalised already."""
+        """Logits and embedding of images that are normalised already."""
         features = self.backbone(normalised)
-        embedding: Tensor = self.embed(torch.cat([features, told.to(features.dtype)], dim=1))
+        condition = told[:, : self.conditions].to(features.dtype)
+        embedding: Tensor = self.embed(torch.cat([features, condition], dim=1))
         return self.classify(functional.relu(embedding)), embedding
 
 
 class Exported(nn.Module):
     """What a package holds: one input, and the mean over symmetries of the square (test-time augmentation).
 
-    What is told comes as further channels, each of one value all over: 1 for the one that holds, else 0.
+    What is told comes as further channels, each of one value all over.
     """
 
     def __init__(self, network: Classifier, turns: int) -> None:
@@ -94,14 +113,13 @@ class Exported(nn.Module):
         self.network, self.turns = network, turns
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C + conditions, Y, X) to log probabilities (N, classes) and embedding (N, D), means over the views."""
-        channels = image.shape[1] - self.network.conditions
+        """(N, C + `told`, Y, X) to log probabilities (N, classes) and embedding (N, D), means over the views."""
+        channels = image.shape[1] - self.network.told
         told = image[:, channels:].mean((2, 3))
-        seen = self.network.normalise(image[:, :channels])
+        seen = self.network.normalised(image[:, :channels], told)
         found = [self.network.heads(one, told) for one in turned(seen, self.turns)]
-        logs = sum((functional.log_softmax(logits, dim=1) for logits, _ in found[1:]), _logs(found[0][0]))
-        whole = sum((embedding for _, embedding in found[1:]), found[0][1])
-        return logs / len(found), whole / len(found)
+        logs = torch.stack([functional.log_softmax(logits, dim=1) for logits, _ in found])
+        return logs.mean(0), torch.stack([embedding for _, embedding in found]).mean(0)
 
 
 def turned(image: Tensor, count: int) -> list[Tensor]:
@@ -110,12 +128,3 @@ def turned(image: Tensor, count: int) -> list[Tensor]:
     views += [one.flip(3) for one in views]
     views += [one.transpose(2, 3) for one in views]
     return views[:count]
-
-
-def one_hot(place: Tensor, size: int) -> Tensor:
-    """(N,) places to (N, size) float32; -1 gives zeros."""
-    return functional.one_hot(place + 1, size + 1)[:, 1:].float()
-
-
-def _logs(logits: Tensor) -> Tensor:
-    return functional.log_softmax(logits, dim=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from phenostream.training.classification.splits import Where
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sites:
     """The sites of one pack that take part.
 
@@ -64,10 +65,32 @@ class Sites:
         whole = mean.mean(axis=0)
         return whole, np.sqrt((std**2 + mean**2).mean(axis=0) - whole**2)
 
+    @cached_property
+    def plates(self) -> NDArray[np.float32]:
+        """(sites, 2 C) mean and standard deviation of each chosen channel on the plate of each site, in grey levels."""
+        return plate_moments(self.pack.table, self.channels)
+
     def hashes(self) -> dict[str, str]:
         """SHA-256 of the pack's description, which holds those of its tables, which hold those of its sites."""
         payload = self.pack.store.read("pack.json")
         return {f"{Path(self.pack.base).name}/pack.json": hashlib.sha256(payload).hexdigest()}
+
+
+def plate_moments(table: pa.Table, channels: NDArray[np.intp] | list[int]) -> NDArray[np.float32]:
+    """(rows, 2 C) mean and standard deviation of all pixels of each row's plate, in grey levels, from the sites' own.
+
+    Blank sites do not count.
+    """
+    mean, std = (np.array(table[name].to_pylist(), float)[:, channels] for name in ("pixel_mean", "pixel_std"))
+    _, code = np.unique(texts(table, "plate"), return_inverse=True)
+    good = ~np.array([bool(one) for one in table["blank"].to_pylist()])
+    count = np.maximum(np.bincount(code[good], minlength=int(code.max(initial=0)) + 1), 1)[:, None]
+    first, second = np.zeros((2, len(count), mean.shape[1]))
+    np.add.at(first, code[good], mean[good])
+    np.add.at(second, code[good], std[good] ** 2 + mean[good] ** 2)
+    whole = first / count
+    spread = np.sqrt(np.maximum(second / count - whole**2, 0))
+    return np.concatenate([whole, spread], axis=1)[code].astype(np.float32)
 
 
 def open_sites(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from phenostream.errors import PhenostreamError
 from phenostream.inference import Image, Output, write_package
 from phenostream.training.classification import backbones
-from phenostream.training.classification.network import Classifier, Exported, Normalisation, Normalise, one_hot
+from phenostream.training.classification.network import Classifier, Exported, Normalisation, Normalise
 from phenostream.training.classification.sites import Sites, open_sites
 from phenostream.training.classification.splits import SplitSettings, Where, texts
 from phenostream.training.classification.views import ViewSettings, cut, cutmix, noisy
@@ -59,7 +59,7 @@ class Settings(BaseModel):
     condition: str = Field("", description="column that the network is told besides the image (cell_type); empty: none")
     forget: float = Field(0.1, ge=0, le=1, description="share of images for which it is not told, in training")
     split: SplitSettings = Field(default_factory=SplitSettings, description="which sites are kept from training")
-    normalise: Normalisation = Field("site", description="site: each channel of each image; screen: by fixed moments")
+    normalise: Normalisation = Field("site", description="by the moments of each image, of its plate, or of all: site, plate or screen")
     network: str = Field("resnet", description="backbone: a module of the folder of networks")
     shape: dict[str, Any] = Field(default_factory=dict, description="settings of the backbone")
     embedding: int = Field(256, ge=2, description="numbers that a site becomes")
@@ -143,7 +143,7 @@ class Classification(Task):
         return {
             "image": cut(self.sites.pixels(row), self.settings.views, rng),
             "label": self.sites.labels[row],
-            "condition": self.sites.condition[row] if known else np.int64(-1),
+            "told": self._told(np.array([row]), known=known)[0],
         }
 
     def loss(self, network: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor | float]]:
@@ -151,8 +151,8 @@ class Classification(Task):
         assert isinstance(network, Classifier)  # noqa: S101  (what `network` made)
         told, label = self.settings, batch["label"]
         views = told.views
-        image, partner, own = cutmix(noisy(network.normalise(batch["image"]), views), views)
-        logits, embedding = network.heads(image, one_hot(batch["condition"], network.conditions))
+        image, partner, own = cutmix(noisy(network.normalised(batch["image"], batch["told"]), views), views)
+        logits, embedding = network.heads(image, batch["told"])
         other = label[partner]
         entropy = mixed(lambda one: cross_entropy(logits, one, smoothing=told.smoothing), label, other, own)
         found = {"accuracy": (logits.argmax(dim=1) == label).float().mean().detach(), "entropy": entropy.detach()}
@@ -198,6 +198,8 @@ class Classification(Task):
             answer = {key: value.numpy() for key, value in zip(names, whole(torch.from_numpy(test)), strict=True)}
         dimensions = tuple(str(place) for place in range(told.embedding))
         planes = [f"{told.condition}={value}" for value in sites.conditions]
+        if told.normalise == "plate":
+            planes += [f"{channel} {moment} of the plate" for moment in ("mean", "std") for channel in sites.names]
         return write_package(
             folder,
             name=told.name,
@@ -230,11 +232,17 @@ class Classification(Task):
         # Pairs are of what an image mostly shows.
         return supervised_contrastive(embedding, label, temperature=self.settings.metric.temperature)
 
+    def _told(self, rows: NDArray[np.intp], *, known: bool = True) -> NDArray[np.float32]:
+        """(N, told) what comes with the images of some sites; the condition is all 0 where it is not `known`."""
+        sites = self.sites
+        hot = (sites.condition[rows][:, None] == np.arange(len(sites.conditions))) & known
+        moments = [sites.plates[rows]] if self.settings.normalise == "plate" else []
+        return np.concatenate([hot.astype(np.float32), *moments], axis=1)
+
     def _logs(self, network: nn.Module, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         device = next(network.parameters()).device
         image = torch.from_numpy(np.stack([self.sites.pixels(int(row)) for row in rows])).to(device)
-        told = one_hot(torch.from_numpy(self.sites.condition[rows]).to(device), len(self.sites.conditions))
-        logits, _ = network(image, told)
+        logits, _ = network(image, torch.from_numpy(self._told(rows)).to(device))
         logs: NDArray[np.float32] = logits.float().log_softmax(dim=1).cpu().numpy()
         return logs
 
@@ -243,7 +251,7 @@ class Classification(Task):
         sites = self.sites
         rows = sites.train[:2]
         images = np.stack([sites.pixels(int(row)) for row in rows]).astype(np.float32)
-        told = one_hot(torch.from_numpy(sites.condition[rows]), len(sites.conditions)).numpy()
+        told = self._told(rows)
         planes = np.broadcast_to(told[:, :, None, None], (*told.shape, *images.shape[2:]))
         return np.concatenate([images, planes], axis=1)
 
@@ -263,6 +271,7 @@ class Classification(Task):
             "classes": list(sites.classes),
             "condition": told.condition,
             "conditions": list(sites.conditions),
+            "normalise": told.normalise,
             "column": told.name,
             "seen": seen,
         }

@@ -1,0 +1,280 @@
+"""Scores of a screen: what a model understands of experiments that it never saw, beside what trivial means do.
+
+Accuracy of calls (by site, by well, by cell type, and apart from these what layouts add), and scores of embeddings, both
+beside chance, the brightness of an image and the mean brightness of its plate; intervals are by experiment.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from phenostream.benchmark.calling import Rows, calls, centroid_logs, interval, layout_of, means
+from phenostream.benchmark.metrics.accuracy import found_within
+from phenostream.benchmark.perturbations import How, Wells, embedding_scores, standardised, typical_variation
+from phenostream.benchmark.statistics import permuted_within
+from phenostream.errors import DamagedError, EmptyError, LeakageError, NotFiniteError, PhenostreamError
+from phenostream.profiles.groups import as_text, control_rows
+from phenostream.profiles.statistics import matrix
+from phenostream.profiles.tables import feature_names, open_table, require
+from phenostream.values import columns_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from phenostream.profiles.tables import Source
+
+    Floats = NDArray[np.float64]
+    Told = dict[str, Any]
+
+Where = dict[str, str | int | float | tuple[str | int | float, ...]]
+_PROBABILITY, _BRIGHTNESS = "LogProbability", "PixelMean"
+
+
+class ScoreSettings(BaseModel):
+    """Which columns say what, and how sure figures are made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    perturbation: str = Field("Metadata_Sirna_Id", description="column of the perturbation; the classes' own words")
+    batch: str = Field("Metadata_Experiment", description="column of the experiment; Metadata_Plate where there is none")
+    plate: str = Field("Metadata_Plate", description="column of the plate")
+    well: str = Field("Metadata_Well", description="column of the well, within its plate")
+    cell_type: str = Field("Metadata_Cell_Type", description="column of the cell type, where it is")
+    treated: Where = Field({"Metadata_Well_Type": "treatment"}, description="rows that are judged")
+    controls: Where = Field(
+        {"Metadata_Well_Type": ("negative_control", "positive_control")},
+        description="rows on which batches are aligned: with one untreated well a plate, positive controls, too",
+    )
+    negatives: Where = Field({"Metadata_Well_Type": "negative_control"}, description="rows without an effect")
+    unseen: Where = Field({"Metadata_Seen": "no"}, description="rows of experiments that were not learnt from")
+    relations: Path | None = Field(None, description="CSV with entity1,entity2: annotated pairs")
+    entity: str = Field("", description="column whose words `relations` uses; empty: `perturbation`")
+    draws: int = Field(500, ge=0, le=100_000, description="bootstrap samples behind each interval; 0: none")
+    null: int = Field(1000, ge=100, le=1_000_000, description="sets behind each null distribution")
+    seed: int = Field(0, ge=0, description="of all draws")
+
+
+@dataclass(frozen=True, slots=True)
+class _Screen:
+    """The table, read.
+
+    Attributes:
+        rows: all sites, labels as places among `classes` or, without a classifier, among the treatments.
+        chosen: (n,) sites that are judged; `controls` and `negatives` those of the same experiments.
+        embedding: (n, D).
+        brightness: (n, C) logarithm of mean grey levels; None where the table has none.
+    """
+
+    rows: Rows
+    classes: list[str]
+    names: NDArray[np.str_]
+    entity: NDArray[np.str_]
+    chosen: NDArray[np.bool_]
+    treated: NDArray[np.bool_]
+    fresh: NDArray[np.bool_]
+    controls: NDArray[np.bool_]
+    negatives: NDArray[np.bool_]
+    embedding: Floats
+    brightness: Floats | None
+
+
+def score(where: Source | pa.Table | str | Path, settings: ScoreSettings | None = None, **given: Any) -> Told:
+    """All scores of a table with a row a site, as `phenostream.training.classification.applying` writes it.
+
+    Args:
+        where: table in memory, Parquet file or folder. Features are the embedding; columns of the families
+            ``LogProbability`` (optional: without them there is no accuracy) and ``PixelMean`` (for the baselines).
+        settings: see :class:`ScoreSettings`; or its fields by name.
+        given: fields of the settings.
+
+    Returns:
+        Plain JSON values: ``screen`` (counts), ``accuracy`` with its ``baselines``, ``embedding`` by method (``model``,
+        ``brightness``, ``plate_mean``, ``chance``) and correction (``raw``, ``tvn``), ``settings``.
+
+    Raises:
+        NotFoundError: a column or file that is not there.
+        EmptyError: nothing is treated, or no class is shared.
+        LeakageError: every row is of an experiment that was learnt from.
+        NotFiniteError: NaN in embedding or probabilities.
+        DamagedError: a table of relations that cannot be read.
+    """
+    chosen = settings or ScoreSettings(**given)
+    screen = _read(open_table(where), chosen)
+    relations = read_relations(chosen.relations) if chosen.relations else None
+    told: Told = {"screen": _counts(screen), "settings": chosen.model_dump(mode="json")}
+    if screen.rows.logs.shape[1]:
+        told["accuracy"] = _accuracy(screen, chosen)
+    told["embedding"] = _embedding(screen, How(chosen.draws, chosen.null, chosen.seed, relations))
+    return told
+
+
+def read_relations(path: Path) -> list[tuple[str, str]]:
+    """Annotated pairs of a CSV with the columns ``entity1`` and ``entity2``. Raises DamagedError, NotFoundError."""
+    source = Path(path)
+    if not source.is_file():
+        from phenostream.errors import NotFoundError  # noqa: PLC0415
+
+        raise NotFoundError(f"no table of relations at {source}", remedy="give a CSV with entity1,entity2")
+    try:
+        with source.open(newline="", encoding="utf-8") as file:
+            return [(row["entity1"], row["entity2"]) for row in csv.DictReader(file)]
+    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise DamagedError(f"{source} is no CSV with entity1,entity2: {error}") from error
+
+
+def _read(source: Source, told: ScoreSettings) -> _Screen:
+    schema = source.schema()
+    roles = columns_of(schema)
+    features = feature_names(schema)
+    logs, bright = ([one.name for one in roles if one.family == family] for family in (_PROBABILITY, _BRIGHTNESS))
+    known = set(schema.names)
+    unseen = {name: value for name, value in told.unseen.items() if name in known}
+    keys = [told.perturbation, told.batch, told.plate, told.well, *told.treated, *told.controls, *told.negatives]
+    require(schema, keys)
+    optional = [name for name in (told.cell_type, told.entity) if name in known]
+    import pyarrow as pa  # noqa: PLC0415
+
+    names = list(dict.fromkeys([*keys, *optional, *unseen, *features, *logs, *bright]))
+    table = pa.concat_tables(list(source.tables(names)))
+    treated, fresh = control_rows(table, told.treated), control_rows(table, unseen)
+    _refuse(table.num_rows, treated, fresh, told)
+    perturbation = _texts(table, told.perturbation)
+    controls = control_rows(table, told.controls)
+    classes, columns = _classes(logs, perturbation, treated, controls)
+    plate = _texts(table, told.plate)
+    place = {name: number for number, name in enumerate(classes)}
+    rows = Rows(
+        np.array([place.get(one, -1) for one in perturbation.tolist()], np.int64),
+        _texts(table, told.batch), plate, np.char.add(np.char.add(plate, "/"), _texts(table, told.well)),
+        _texts(table, told.cell_type) if told.cell_type in known else np.full(table.num_rows, ""),
+        _numbers(table, columns),
+    )  # fmt: skip
+    return _Screen(
+        rows, classes, perturbation, _texts(table, told.entity) if told.entity else perturbation, treated & fresh,
+        treated, fresh, controls & fresh, control_rows(table, told.negatives) & fresh, _numbers(table, features),
+        np.log(_numbers(table, bright) + 1.0) if bright else None,
+    )  # fmt: skip
+
+
+def _refuse(size: int, treated: NDArray[np.bool_], fresh: NDArray[np.bool_], told: ScoreSettings) -> None:
+    if not size or not treated.any():
+        raise EmptyError(f"no row is treated: {told.treated}", remedy="say which are with `treated`")
+    if not (treated & fresh).any():
+        raise LeakageError(
+            "every treated row is of an experiment or plate that the model has learnt from",
+            remedy="embed experiments that it has not seen; or judge by them knowingly with `unseen: {}`",
+        )
+
+
+def _classes(
+    logs: list[str], perturbation: NDArray[np.str_], treated: NDArray[np.bool_], controls: NDArray[np.bool_]
+) -> tuple[list[str], list[str]]:
+    """Classes that calls choose from, and their columns: what was learnt, without what only controls are."""
+    if not logs:
+        return sorted(set(perturbation[treated].tolist()) - {""}), []
+    only = set(perturbation[controls].tolist()) - set(perturbation[treated].tolist())
+    kept = [name for name in logs if name.removeprefix(f"{_PROBABILITY}_") not in only]
+    return [name.removeprefix(f"{_PROBABILITY}_") for name in kept], kept
+
+
+def _texts(table: pa.Table, name: str) -> NDArray[np.str_]:
+    return np.array(["" if one is None else one for one in as_text(table[name]).to_pylist()], dtype=np.str_)
+
+
+def _numbers(table: pa.Table, names: list[str]) -> Floats:
+    values = matrix(table, names) if names else np.zeros((table.num_rows, 0))
+    if np.isnan(values).any():
+        raise NotFiniteError(
+            f"{int(np.isnan(values).any(axis=1).sum()):,} rows have missing or infinite values, first column {names[0]}",
+            remedy="leave these rows out, counted",
+        )
+    return np.asarray(values, float)
+
+
+def _counts(screen: _Screen) -> Told:
+    rows, chosen = screen.rows, screen.chosen
+    return {
+        "sites": int(chosen.sum()),
+        "wells": len(np.unique(rows.well[chosen])),
+        "experiments": np.unique(rows.batch[chosen]).tolist(),
+        "perturbations": len(set(screen.names[chosen].tolist())),
+        "classes": len(screen.classes),
+        "sites_of_unknown_class": int((rows.label[chosen] < 0).sum()),
+        "sites_seen_in_training": int((screen.treated & ~screen.fresh).sum()),
+        "negative_control_wells": len(np.unique(rows.well[screen.negatives])),
+    }
+
+
+def _accuracy(screen: _Screen, told: ScoreSettings) -> Told:
+    rows, chosen = screen.rows, screen.chosen
+    learnt = rows.take(screen.treated & ~screen.fresh)
+    judged = rows.take(chosen)
+    found = calls(judged, layout_of(learnt, len(screen.classes)), draws=told.draws, seed=told.seed)
+    baselines: Told = {"chance": {"value": 1 / len(screen.classes)}}
+    for name, values in _trivial(screen).items():
+        first = _centroid_calls(screen, values)
+        baselines[name] = interval(
+            lambda at, first=first: float(first[at].mean()), judged.batch, draws=told.draws, seed=told.seed  # type: ignore[misc]
+        )
+    return {**found, "baselines": baselines}
+
+
+def _centroid_calls(screen: _Screen, values: Floats) -> Floats:
+    """(judged,) whether the nearest centroid of the learnt experiments (or of all others) is that of the class."""
+    rows, seen = screen.rows, screen.treated & ~screen.fresh
+    fit = seen if seen.any() else screen.treated
+    logs = centroid_logs(values, rows.label, rows.batch, fit, len(screen.classes))
+    return found_within(logs[screen.chosen], rows.label[screen.chosen])
+
+
+def _trivial(screen: _Screen) -> dict[str, Floats]:
+    """What needs no model: brightness within its plate, and the plate's mean brightness; both by channel."""
+    if screen.brightness is None:
+        return {}
+    _, plate = np.unique(screen.rows.plate, return_inverse=True)
+    mean = means(screen.brightness, plate.ravel(), int(plate.max(initial=0)) + 1)[plate.ravel()]
+    return {"brightness": screen.brightness - mean, "plate_mean": mean}
+
+
+def _embedding(screen: _Screen, how: How) -> Told:
+    rows = screen.rows
+    used = screen.chosen | screen.controls | screen.negatives
+    _, first, code = np.unique(rows.well[used], return_index=True, return_inverse=True)
+    wells = _wells(screen, used, first)
+    control, batch = screen.controls[used], rows.batch[used]
+
+    def by_well(values: Floats) -> Floats:
+        return means(values, code.ravel(), len(first))
+
+    told: Told = {}
+    for name, values in {"model": screen.embedding, **_trivial(screen)}.items():
+        told[name] = {"raw": embedding_scores(by_well(standardised(values[used])), wells, how)}
+        try:
+            aligned = by_well(typical_variation(values[used], batch, control))
+        except PhenostreamError as error:
+            told[name]["tvn"] = {"reason": error.message}
+        else:
+            told[name]["tvn"] = embedding_scores(aligned, wells, how)
+    shuffled = permuted_within(wells.label, np.where(wells.label >= 0, wells.batch, -1), rng=how.seed)
+    chance = Wells(shuffled, wells.batch, wells.control, permuted_within(wells.entity, wells.batch, rng=how.seed))
+    told["chance"] = {"raw": embedding_scores(by_well(standardised(screen.embedding[used])), chance, how)}
+    return told
+
+
+def _wells(screen: _Screen, used: NDArray[np.bool_], first: NDArray[np.intp]) -> Wells:
+    treated = screen.chosen[used][first]
+    _, label = np.unique(screen.names[used][first], return_inverse=True)
+    _, batch = np.unique(screen.rows.batch[used][first], return_inverse=True)
+    entity = np.where(treated, screen.entity[used][first], "")
+    _, dense = np.unique(np.where(treated, label.ravel(), -1), return_inverse=True)
+    return Wells(
+        np.where(treated, dense.ravel() - int((~treated).any()), -1).astype(np.int64), batch.ravel().astype(np.int64),
+        screen.negatives[used][first], entity,
+    )  # fmt: skip

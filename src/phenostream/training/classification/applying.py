@@ -1,0 +1,175 @@
+"""A trained classifier on a packed screen: a table with a row a site. No torch is needed.
+
+Columns: what the pack's index tells of a site (``Metadata_Plate``, ``Metadata_Sirna_Id`` ...), whether training has seen
+its plate or experiment (``Metadata_Seen``), mean grey levels (``PixelMean_DNA``), the log probability of every class
+(``LogProbability_17``), and the embedding (``screen_0`` ...), which alone has the role of features.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from phenostream.errors import ChannelMissingError, NotFoundError, RecipeError
+from phenostream.inference import Package, find, load
+from phenostream.profiles.tables import write_pieces
+from phenostream.training.classification.sites import plate_moments
+from phenostream.training.classification.splits import chosen, texts
+from phenostream.values import Column, with_columns
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from phenostream.datasets import Pack
+    from phenostream.inference import Model
+    from phenostream.training.classification.splits import Where
+
+#: Families of the columns that are neither metadata nor features.
+PROBABILITY: Final = "LogProbability"
+BRIGHTNESS: Final = "PixelMean"
+SEEN: Final = "Metadata_Seen"
+_ROWS = 4096
+_BATCH = 32
+# Names of the index that say where a site's bytes lie, and not what it is.
+_NOT_TOLD = ("array", "slot", "shard", "offset", "length", "crc32c", "suspicion", "fault", "message", "files", "blank")
+
+
+def embed_pack(
+    package: Package | str | os.PathLike[str],
+    pack: Pack,
+    *,
+    where: Where | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> pa.Table:
+    """The table of all sites in memory; see `write_embeddings`."""
+    model, rows = _begun(package, pack, where, threads)
+    return pa.concat_tables(list(_tables(model, pack, rows, progress)))
+
+
+def write_embeddings(
+    package: Package | str | os.PathLike[str],
+    pack: Pack,
+    path: Path | str,
+    *,
+    where: Where | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Write the table of all sites as Parquet, whole or not at all, a few thousand rows in memory at a time.
+
+    Args:
+        package: that the task `classify` has written; or its name or folder.
+        pack: sites to look at, of the same channels.
+        path: file to write.
+        where: which sites: column of the index to value or values; all by default.
+        threads: of ONNX Runtime.
+        progress: hears (sites done, sites in all).
+
+    Returns:
+        The number of sites.
+
+    Raises:
+        ChannelMissingError: the pack has not all channels of the package.
+        RecipeError: the package is no classifier of sites.
+        EmptyError, NotFoundError: no such sites, or a column that is not there.
+        DamagedError: a site fails its checksum.
+    """
+    model, rows = _begun(package, pack, where, threads)
+    tables = _tables(model, pack, rows, progress)
+    first = next(tables)
+    return write_pieces(_chained(first, tables), first.schema, Path(path), rows=_ROWS)
+
+
+def _chained(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    yield first
+    yield from rest
+
+
+def _begun(
+    package: Package | str | os.PathLike[str], pack: Pack, where: Where | None, threads: int | None
+) -> tuple[Model, NDArray[np.intp]]:
+    told = package if isinstance(package, Package) else find(package)
+    if told.settings.get("task") != "classify":
+        raise RecipeError(f"{told.name} is no classifier of sites", remedy="give a package of the task `classify`")
+    lost = [name for name in told.settings["channels"] if name not in pack.channels]
+    if lost:
+        raise ChannelMissingError(
+            f"{told.name} needs {lost[0]!r}; {pack.base} has {', '.join(pack.channels)}",
+            remedy="pack the screen with these channels, by these names",
+        )
+    condition = told.settings["condition"]
+    if condition and condition not in pack.table.column_names:
+        raise NotFoundError(f"{told.name} is told the {condition} of a site, and {pack.base} has no such column")
+    return load(told, threads=threads), chosen(pack.table, where or {}, "where")
+
+
+def _tables(
+    model: Model, pack: Pack, rows: NDArray[np.intp], progress: Callable[[int, int], None] | None
+) -> Iterator[pa.Table]:
+    places = [pack.channel(name) for name in model.package.settings["channels"]]
+    for start in range(0, len(rows), _ROWS):
+        part = rows[start : start + _ROWS]
+        yield _table(model, pack, part, places)
+        if progress:
+            progress(min(start + _ROWS, len(rows)), len(rows))
+
+
+def _table(model: Model, pack: Pack, rows: NDArray[np.intp], places: list[int]) -> pa.Table:
+    index = pack.table.take(rows)
+    settings = model.package.settings
+    told = _told(pack, rows, places, settings)
+    images = (
+        np.concatenate([pack[int(row)][places].astype(np.float32), _planes(one, pack.shape[1:])])
+        for row, one in zip(rows, told, strict=True)
+    )
+    found = list(model.predict_many(images, batch_size=_BATCH))
+    logs = np.stack([one["log_probability"] for one in found]).astype(np.float32)
+    embedding = np.stack([one["embedding"] for one in found]).astype(np.float32)
+    bright = np.array(index["pixel_mean"].to_pylist(), np.float32)
+    columns, described = _metadata(index, settings["seen"])
+    for family, names, values, role in (
+        (BRIGHTNESS, pack.channels, bright, "qc"),
+        (PROBABILITY, settings["classes"], logs, "qc"),
+        (settings["column"], range(embedding.shape[1]), embedding, "feature"),
+    ):
+        for place, name in enumerate(names):
+            columns[f"{family}_{name}"] = pa.array(values[:, place])
+            channel = str(name) if family == BRIGHTNESS else ""
+            described.append(Column(f"{family}_{name}", role, family=family, channel=channel))  # type: ignore[arg-type]
+    return with_columns(pa.table(columns), described)
+
+
+def _metadata(index: pa.Table, seen: dict[str, list[str]]) -> tuple[dict[str, Any], list[Column]]:
+    names = [name for name in index.column_names if not name.startswith("pixel_") and name not in _NOT_TOLD]
+    columns: dict[str, Any] = {f"Metadata_{name.title()}": index[name] for name in names}
+    columns[SEEN] = pa.array(_seen(index, seen).tolist(), pa.string())
+    return columns, [Column(name, "metadata") for name in columns]
+
+
+def _seen(index: pa.Table, seen: dict[str, list[str]]) -> NDArray[np.str_]:
+    """(rows,) ``plate``, ``experiment`` (another plate of one that was learnt from) or ``no``."""
+    found = np.full(index.num_rows, "no", dtype="U10")
+    for level in ("experiment", "plate"):
+        if level in seen and level in index.column_names:
+            found[np.isin(texts(index, level), seen[level])] = level
+    return found
+
+
+def _told(pack: Pack, rows: NDArray[np.intp], places: list[int], settings: dict[str, Any]) -> NDArray[np.float32]:
+    """(rows, told) what comes with each image: its condition (all 0 for one not learnt), and its plate's moments."""
+    condition, values = settings["condition"], np.array(settings["conditions"], dtype=np.str_)
+    own = texts(pack.table, condition)[rows] if condition else np.full(len(rows), "")
+    hot = (own[:, None] == values).astype(np.float32)
+    moments = [plate_moments(pack.table, places)[rows]] if settings["normalise"] == "plate" else []
+    return np.concatenate([hot, *moments], axis=1)
+
+
+def _planes(told: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    return np.broadcast_to(told[:, None, None], (len(told), *shape))
