@@ -6,13 +6,15 @@ import json
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Self
 
 from phenostream.errors import HostileError, LedgerError, NotFoundError
+from phenostream.profiles.places import run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 LEDGER_VERSION = 1
 
@@ -25,7 +27,7 @@ WHERE units.state = 'done' AND units.position >= 0 GROUP BY parts.path ORDER BY 
 
 @dataclass(frozen=True, slots=True)
 class PartEntry:
-    """A part the ledger names: absolute path, sha256 of its bytes, size, rows."""
+    """A part the ledger names: path in the run folder (bytes may be in a depot), sha256 of its bytes, size, rows."""
 
     path: Path
     sha256: str
@@ -39,7 +41,7 @@ class Unit:
 
     Attributes:
         state: ``waiting``, ``done``, ``rejected`` or ``failed``.
-        part: absolute path of its part, None where it has none.
+        part: path of its part in the run folder (its bytes may lie in the run's depot), None where it has none.
         qc: numbers of the field (``n_objects``, ``focus_<channel>``, ``mean_<channel>`` ...).
         seconds: time by stage.
     """
@@ -71,13 +73,13 @@ class Manifest:
     """The ledger of one run folder, open for reading; use it in a ``with``."""
 
     def __init__(self, folder: str | Path) -> None:
-        """Open the ledger of `folder`, also while a run is writing it.
+        """Open the ledger of `folder` (or of a run's ``s3://``, ``gs://`` depot), also while a run is writing it.
 
         Raises:
             NotFoundError: the folder has no ledger.
             LedgerError: it is damaged, or written by a newer phenostream.
         """
-        self.folder = Path(folder)
+        self.folder = run_folder(folder)
         path = self.folder / "ledger.db"
         if not path.is_file():
             raise NotFoundError(f"{folder} is not a run folder: it has no ledger.db", remedy="give the folder of a run")

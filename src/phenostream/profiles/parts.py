@@ -24,6 +24,7 @@ from phenostream.errors import (
     PhenostreamError,
     TooLargeError,
 )
+from phenostream.profiles.places import stored_bytes
 from phenostream.profiles.schema import CELL_ID, is_outline
 from phenostream.values import columns_of
 
@@ -131,7 +132,11 @@ def part_metadata(path: str | Path) -> dict[str, bytes]:
 def part_schema(path: str | Path) -> pa.Schema:
     """Columns and roles of the part at `path`. Errors as :func:`read_part`."""
     try:
-        source = pa.OSFile(str(path), "rb")
+        source: Any = pa.OSFile(str(path), "rb")
+    except FileNotFoundError as error:
+        if (stored := stored_bytes(Path(path))) is None:
+            raise _unreadable(Path(path), error) from error
+        source = pa.BufferReader(stored)
     except OSError as error:
         raise _unreadable(Path(path), error) from error
     with source, opened(source, path) as file:
@@ -193,6 +198,10 @@ def _bytes(path: Path) -> bytes:
             if size > MAX_FILE_BYTES:
                 raise TooLargeError(f"{path} has {size} bytes: no part has", remedy="read it as a file of profiles")
             return stream.read()
+    except FileNotFoundError as error:
+        if (stored := stored_bytes(path)) is None:
+            raise _unreadable(path, error) from error
+        return stored
     except OSError as error:
         raise _unreadable(path, error) from error
 

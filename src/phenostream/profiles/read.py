@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
@@ -11,17 +10,20 @@ import pyarrow as pa
 from phenostream.errors import DamagedError, NotFoundError
 from phenostream.profiles.manifest import Manifest, PartEntry
 from phenostream.profiles.parts import load, opened, part_schema
+from phenostream.profiles.places import run_folder
 from phenostream.profiles.schema import View, conform, pick, union
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 
 def read_profiles(path: str | Path, columns: Sequence[str] | None = None, *, view: View = "all") -> pa.Table:
     """All profiles of a run or file in memory, one row an object.
 
     Args:
-        path: a run folder (only what its ledger names is read), or a Parquet file.
+        path: a run folder (only what its ledger names is read), the ``s3://`` or ``gs://`` depot that a run has put
+            its parts into, or a Parquet file.
         columns: with view ``all`` exactly these columns; with the other views these beside what the view holds.
         view: ``all`` columns; ``features``: ``CellId`` and the features; ``model``: the same without the positional
             ones (places, orientation, object numbers), which describe the image and not the cell.
@@ -51,11 +53,11 @@ def iter_profiles(path: str | Path, columns: Sequence[str] | None = None, *, vie
 
 def profiles_schema(path: str | Path) -> pa.Schema:
     """Columns and roles of the profiles at `path`, without reading rows. Errors as :func:`read_profiles`."""
-    return _source(Path(path)).schema()
+    return _source(run_folder(path)).schema()
 
 
 def _open(path: str | Path, columns: Sequence[str] | None, view: View) -> tuple[pa.Schema, Iterator[pa.Table]]:
-    source = _source(Path(path))
+    source = _source(run_folder(path))
     whole = source.schema()
     schema = pa.schema([whole.field(name) for name in pick(whole, columns, view)])
     return schema, _tables(source, schema)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from threading import Event
 
     from phenostream.stream.budget import Budget
+    from phenostream.stream.depot import RunDepot
     from phenostream.stream.executor import Executor
     from phenostream.stream.journal import Journal
     from phenostream.stream.ledger import Ledger
@@ -58,6 +59,7 @@ class Conductor:
         recorder: Recorder,
         executor: Executor,
         stop: Event,
+        depot: RunDepot | None = None,
     ) -> None:
         """Ready to conduct; at the end the executor is closed, and `stop` is set for all that waits in the network."""
         self._stream = recipe.stream
@@ -69,6 +71,7 @@ class Conductor:
         self._executor = executor
         self._stop = stop
         self._store = store
+        self._depot = depot
         self._far = isinstance(executor, FarExecutor)
         if isinstance(executor, FarExecutor):
             executor.begin(recipe, store, folder)
@@ -81,6 +84,7 @@ class Conductor:
         self._plates = Plates(
             plan, recipe,
             folder=folder, ledger=ledger, journal=journal, submit=executor.submit, reject=recorder.reject,
+            deposit=depot.deposit if depot else None,
         )  # fmt: skip
         self._transfers: dict[Future[Bundle], Job] = {}
         self._work: dict[Future[Any], Job] = {}
@@ -121,8 +125,12 @@ class Conductor:
         run has stopped before it touches the disk. The spool goes first, since the ledger may need its room.
         """
         self._stop.set()
+        if self._depot and kill:
+            self._depot.halt()
         self._executor.close(kill=kill)
-        wait(self._transfers, timeout=_GRACE)
+        under_way: set[Future[Any]] = {*self._transfers, *self._recorder.sending}
+        wait(under_way, timeout=_GRACE)
+        self._recorder.collect(0)
         try:
             clear_spool(self._folder)
         finally:
@@ -134,7 +142,7 @@ class Conductor:
             self._make_room_for_parts()
             self._launch_transfers()
             self._launch_work()
-            flying = {*self._transfers, *self._work, *self._plates.fitting}
+            flying = {*self._transfers, *self._work, *self._plates.fitting, *self._recorder.sending}
             if flying:
                 finished, _ = wait(flying, timeout=0.25, return_when=FIRST_COMPLETED)
                 for future in finished:
@@ -142,6 +150,8 @@ class Conductor:
             elif not (self._again or self._fetched or self._recorder.blocked or self._plates.unfinished):
                 break
             self._recorder.flush_when_due()
+            if self._depot:
+                self._depot.tick()
 
     # ---- starting ----------------------------------------------------------------------------------------------------
 
@@ -195,7 +205,7 @@ class Conductor:
 
     def _make_room_for_parts(self) -> None:
         """A finished part outranks bytes that can be fetched again."""
-        while self._recorder.blocked:
+        while self._recorder.cramped:
             self._recorder.flush()
             if self._kept:
                 self._kept.popitem()[1].discard()
@@ -235,6 +245,8 @@ class Conductor:
                 self._settle_work(future, self._work[future])
             elif future in self._plates.fitting:
                 self._plates.fitted(future)
+            elif future in self._recorder.sending:
+                self._recorder.sent(future)
         except BrokenProcessPool:
             self._bury()
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ENOTDIR, errno.ENAMETOOLONG}
+_NETWORK = {
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "beegfs", "gpfs", "glusterfs", "pvfs2",
+    "fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone", "fuse.glusterfs", "fuse.ceph", "fuse.davfs2",
+}  # fmt: skip
 
 _README = """This folder is one phenostream run. It explains itself:
 
@@ -24,6 +28,7 @@ run.json       the resolved recipe, versions, seeds and input hashes
 ledger.db      SQLite: every input with its state (done, rejected, failed, waiting) and reason, and every part
 parts/         one Parquet file a field, named by its content; read them with phenostream.read_profiles(FOLDER)
 illumination/  the fitted illumination functions, one .npz a plate and channel
+depot.json     only where parts and models were put elsewhere: where that is
 report.html    open it in a browser
 run.log        what happened, in words
 run.jsonl      the same as JSON lines; failures carry an id
@@ -76,6 +81,22 @@ def holder(path: Path) -> int:
     except (FileNotFoundError, ValueError):
         pass
     return 0
+
+
+def network_of(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """The kind of network file system that `path` lies on (``nfs4``, ``cifs`` ...); empty for a local disk."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    found, kind = "", ""
+    real = f"{os.path.realpath(path)}/"
+    for line in lines:
+        here, _, there = line.partition(" - ")
+        point = here.split()[4].replace("\\040", " ").rstrip("/") + "/"
+        if real.startswith(point) and len(point) >= len(found):
+            found, kind = point, there.split()[0]
+    return kind if kind in _NETWORK else ""
 
 
 def sweep(path: Path, named: Callable[[str], set[str]]) -> int:
@@ -143,16 +164,22 @@ def publish(folder: Path, payload: bytes, room: str, suffix: str) -> tuple[str, 
     Temporary name beside it, fsync, rename, fsync of the folder: a file under its final name is whole. (Beside it, and
     not in the spool, so that the spool may lie on another disk.)
     """
-    sha256 = hashlib.sha256(payload).hexdigest()
-    shelf = folder / room / sha256[:2]
-    final = shelf / f"{sha256}{suffix}"
+    name, sha256 = content_name(payload, room, suffix)
+    final = folder / name
+    shelf = final.parent
     with named_disk(folder):
         new_shelf = not shelf.is_dir()
         shelf.mkdir(parents=True, exist_ok=True)
-        _replace(final, payload)
+        replace_bytes(final, payload)
         if new_shelf:
             sync_folder(shelf.parent)
-    return final.relative_to(folder).as_posix(), sha256
+    return name, sha256
+
+
+def content_name(payload: bytes, room: str, suffix: str) -> tuple[str, str]:
+    """The name that `payload` goes by, relative to the run folder or depot, and its sha256."""
+    sha256 = hashlib.sha256(payload).hexdigest()
+    return f"{room}/{sha256[:2]}/{sha256}{suffix}", sha256
 
 
 def write_text(path: Path, text: str) -> None:
@@ -160,10 +187,11 @@ def write_text(path: Path, text: str) -> None:
     payload = text.encode()
     with named_disk(path):
         if not path.is_file() or path.read_bytes() != payload:
-            _replace(path, payload)
+            replace_bytes(path, payload)
 
 
-def _replace(path: Path, payload: bytes) -> None:
+def replace_bytes(path: Path, payload: bytes) -> None:
+    """Replace a file atomically and durably: temporary name, fsync, rename, fsync of the folder."""
     temporary = path.with_name(path.name + ".part")
     try:
         with temporary.open("wb") as file:

@@ -7,10 +7,14 @@ import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from phenostream.profiles.places import run_folder
 from phenostream.stream.folder import holder, size_of
 from phenostream.stream.ledger import Ledger
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,11 @@ class Status:
 
 
 def status(folder: str | Path) -> Status:
-    """The state of the run in `folder`. Raises NotFoundError where there is none."""
-    path = Path(folder)
+    """The state of the run in `folder`, or in the ``s3://`` or ``gs://`` depot of one as last told there.
+
+    Raises NotFoundError where there is none.
+    """
+    path = run_folder(folder)
     ledger = Ledger(path)
     try:
         tally = sorted(ledger.tally(), key=lambda line: -line[2])
@@ -84,7 +91,7 @@ def status(folder: str | Path) -> Status:
 
 def failures(folder: str | Path, limit: int | None = None) -> list[Failure]:
     """Every input that gave no part, in plan order."""
-    ledger = Ledger(Path(folder))
+    ledger = Ledger(run_folder(folder))
     try:
         return [
             Failure(*row)

@@ -53,7 +53,7 @@ class _Plate:
 class Plates:
     """Gives the next field to fetch, and brings each plate from its samples over its fits to its units."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (it is where the rooms of a run meet)
         self,
         plan: Plan,
         recipe: Recipe,
@@ -63,8 +63,12 @@ class Plates:
         journal: Journal,
         submit: Callable[..., Future[Any]],
         reject: Callable[[Unit, PhenostreamError], None],
+        deposit: Callable[[bytes, str, str], object] | None = None,
     ) -> None:
-        """`submit` starts a fit in the executor; `reject` ends a unit whose plate cannot go on."""
+        """`submit` starts a fit in the executor; `reject` ends a unit whose plate cannot go on.
+
+        `deposit` stores a model where other machines find it, before the ledger names it.
+        """
         self._plan = plan
         self._recipe = recipe
         self._folder = folder
@@ -72,6 +76,7 @@ class Plates:
         self._journal = journal
         self._submit = submit
         self._reject = reject
+        self._deposit = deposit
         self._steps = recipe.canonical_steps()
         self._queue: deque[tuple[Name, list[int]]] = deque()
         self._active: dict[Name, _Plate] = {}
@@ -194,6 +199,8 @@ class Plates:
         if error is not None:
             plate.trouble = error  # type: ignore[assignment]
         else:
+            if self._deposit:  # outside of what must be whole: a network may be slow
+                self._deposit(future.result(), "illumination", ".npz")
             with whole():
                 self._publish(name, channel, future.result(), frames)
         if not plate.unfitted:

@@ -28,6 +28,8 @@ def provenance(recipe: Recipe) -> dict[str, Any]:
     resolved = recipe.model_dump(mode="json")
     if "://" in str(resolved["source"].get("base")):  # a URL may carry a password or a token
         resolved["source"]["base"] = shown(resolved["source"]["base"])
+    if "://" in resolved["output"]["parts"]:
+        resolved["output"]["parts"] = shown(resolved["output"]["parts"])
     base = catalogs.base(recipe.source)
     return {
         "phenostream": __version__,

@@ -36,6 +36,14 @@ class OutputSettings(Frozen):
     thumbnail: int = Field(
         256, ge=0, le=1024, description="longest side of the field's thumbnail in pixels, 0 for none"
     )
+    parts: str = Field(
+        "",
+        description="where parts and models are put: s3://bucket/prefix, gs://bucket/prefix or the folder of a mounted"
+        " share; empty: into the run folder",
+    )
+    transport: TransportOptions = Field(
+        default_factory=TransportOptions, description="patience and credentials of that storage"
+    )
 
 
 class StreamSettings(Frozen):
@@ -87,7 +95,7 @@ class Recipe(Frozen):
             NotFoundError: no such file.
         """
         if isinstance(recipe, Recipe):
-            mapping: Any = recipe.model_dump(mode="json")
+            mapping: Any = recipe.model_dump()  # in JSON its secrets would be starred
             name = "recipe"
         elif isinstance(recipe, str | Path):
             mapping, name = _read_yaml(Path(recipe)), str(recipe)
@@ -107,7 +115,9 @@ class Recipe(Frozen):
     def steps(self) -> dict[str, Any]:
         """The part of the recipe that decides what a unit's rows are, as plain JSON values."""
         whole = self.model_dump(mode="json")
-        return {step: whole[step] for step in ("correct", "segment", "measure", "output", "seed")}
+        told = {step: whole[step] for step in ("correct", "segment", "measure", "output", "seed")}
+        where = ("parts", "transport")  # where a part lies changes none of its bytes
+        return told | {"output": {name: value for name, value in told["output"].items() if name not in where}}
 
     def canonical_steps(self) -> str:
         """The steps as canonical JSON: the key under which workers keep their models."""

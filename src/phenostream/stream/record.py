@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phenostream.errors import OverBudgetError, StepError
+from phenostream.stream import errands
 from phenostream.stream.budget import on_disk
 from phenostream.stream.folder import publish
 from phenostream.stream.interrupts import whole
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from phenostream.errors import PhenostreamError
     from phenostream.stream.afar import Origin
     from phenostream.stream.budget import Budget, Lease
+    from phenostream.stream.depot import RunDepot
     from phenostream.stream.fetch import Bundle
     from phenostream.stream.journal import Journal
     from phenostream.stream.ledger import Ledger
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from phenostream.stream.steps import Product
 
 _FLUSH_SECONDS = 2.0
+_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +47,24 @@ class Progress:
     disk_budget: int
 
 
-class Recorder:
-    """Takes finished and failed units, and makes them durable within the budget."""
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A part on its way to the depot."""
 
-    def __init__(
+    unit: Unit
+    product: Product
+    origin: Bundle | Origin
+    lease: Lease
+
+
+class Recorder:
+    """Takes finished and failed units, and makes them durable within the budget.
+
+    Attributes:
+        sending: parts on their way to the depot; each is given to :meth:`sent` once it has arrived.
+    """
+
+    def __init__(  # noqa: PLR0913  (it is where the rooms of a run meet)
         self,
         folder: Path,
         ledger: Ledger,
@@ -56,8 +74,13 @@ class Recorder:
         batch_size: int,
         total: int,
         progress: Callable[[Progress], None] | None,
+        depot: RunDepot | None = None,
+        at_once: int = _AT_ONCE,
     ) -> None:
-        """Outcomes become visible `batch_size` at a time; `progress` hears of each of the `total` units."""
+        """Outcomes become visible `batch_size` at a time; `progress` hears of each of the `total` units.
+
+        Parts go into `folder`, or into `depot`, so many `at_once`.
+        """
         self._folder = folder
         self._ledger = ledger
         self._journal = journal
@@ -68,13 +91,17 @@ class Recorder:
         self._unwritten: deque[tuple[Unit, Product, Bundle | Origin]] = deque()
         self._settled: list[Outcome] = []
         self._leases: list[Lease] = []
+        self._depot = depot
+        self._at_once = at_once
+        self.sending: dict[Future[tuple[str, str]], _Sent] = {}
+        self.cramped = False
         self._counts = ledger.counts()
         self._rows = sum(rows for *_, rows in ledger.tally())
         self._last_flush = time.monotonic()
 
     @property
     def blocked(self) -> bool:
-        """Whether a finished part waits for room in the budget."""
+        """Whether a finished part waits for room in the budget (it is `cramped`), or for its turn to be sent."""
         return bool(self._unwritten)
 
     def finish(self, unit: Unit, product: Product, origin: Bundle | Origin) -> None:
@@ -84,7 +111,8 @@ class Recorder:
 
     def write(self) -> None:
         """Write the parts that the budget has room for."""
-        while self._unwritten:
+        self.cramped = False
+        while self._unwritten and len(self.sending) < self._at_once:
             unit, product, origin = self._unwritten[0]
             try:
                 lease = self._budget.lease(on_disk(len(product.payload)))
@@ -93,14 +121,42 @@ class Recorder:
                 self.reject(unit, error.at(step="write", **place(unit.field)))
                 continue
             if lease is None:
+                self.cramped = True
                 return
             with whole():
                 self._unwritten.popleft()
-                self._leases.append(lease)
-                self._publish(unit, product, origin)
+                part = _Sent(unit, product, origin, lease)
+                if self._depot:
+                    self.sending[errands.send(self._depot.store, product.payload, "parts", ".parquet")] = part
+                else:
+                    self._done(part, *publish(self._folder, product.payload, "parts", ".parquet"))
 
-    def _publish(self, unit: Unit, product: Product, origin: Bundle | Origin) -> None:
-        path, sha256 = publish(self._folder, product.payload, "parts", ".parquet")
+    def sent(self, future: Future[tuple[str, str]]) -> None:
+        """Take a part that has arrived in the depot.
+
+        Raises:
+            PhenostreamError: it could not be stored; the unit stays waiting.
+        """
+        part = self.sending.pop(future)
+        try:
+            name = future.result()
+        except BaseException:
+            part.lease.close()
+            raise
+        with whole():
+            self._done(part, *name)
+
+    def collect(self, seconds: float) -> None:
+        """Take the parts that arrive within so many seconds; the others are given up, and their units stay waiting."""
+        done, _ = wait(self.sending, timeout=seconds)
+        for future in done:
+            if future.exception() is None:
+                self.sent(future)
+        self.sending.clear()
+
+    def _done(self, sent: _Sent, path: str, sha256: str) -> None:
+        unit, product, origin = sent.unit, sent.product, sent.origin
+        self._leases.append(sent.lease)
         part = Part(path, sha256, len(product.payload), product.rows)
         seconds = {"fetch": origin.seconds, **product.seconds}
         self._rows += product.rows

@@ -17,9 +17,10 @@ from phenostream.sources import catalogs
 from phenostream.stream import steps
 from phenostream.stream.budget import Budget
 from phenostream.stream.conductor import Conductor
+from phenostream.stream.depot import open_run_depot, refuse_moved
 from phenostream.stream.executor import Executor, Processes
 from phenostream.stream.fetch import CancelledFetchError
-from phenostream.stream.folder import explain, locked, open_folder, sweep, write_text
+from phenostream.stream.folder import explain, locked, network_of, open_folder, sweep, write_text
 from phenostream.stream.interrupts import handled
 from phenostream.stream.journal import Journal
 from phenostream.stream.ledger import Ledger
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from phenostream.values import Store
+
+
+_GRACE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,17 @@ def run(
     folder = open_folder(Path(out) if out is not None else default_folder(recipe))
     with handled(), locked(folder), closing(Ledger(folder, create=True)) as ledger, closing(Journal(folder)) as journal:
         explain(folder)
+        _warn_of_network(folder, journal)
         return _run(resolved, folder, ledger, journal, retry=retry, progress=progress, executor=executor)
+
+
+def _warn_of_network(folder: Path, journal: Journal) -> None:
+    if kind := network_of(folder):
+        journal.note(
+            "network-disk",
+            f"the run folder lies on a network file system ({kind}): its ledger belongs on a local disk, and no other"
+            " machine may look at it while a run goes on; output.parts puts parts onto shared storage",
+        )
 
 
 def default_folder(recipe: Recipe | Mapping[str, Any] | str | Path) -> Path:
@@ -113,23 +127,29 @@ def _run(
     _check_recipe(recipe, folder, ledger)
     stop = Event()
     store = store_of(recipe, stop)
+    budget = Budget(int(recipe.stream.disk_budget))
+    depot = open_run_depot(recipe.output, folder, journal=journal, budget=budget)
+    if depot is None:
+        refuse_moved(ledger, folder)
     plan, anew = _planned(recipe, store, folder, ledger)
     if retry:
         ledger.retry(retry)
     if freed := sweep(folder, ledger.named_files):
         journal.note("swept", f"swept {freed:,} bytes that nothing names", bytes=freed)
-    journal.note("planned", f"planned {len(plan.units):,} units", units=len(plan.units), anew=anew)
-    budget = Budget(int(recipe.stream.disk_budget))
-    interrupted = False
     waiting = ledger.to_do()
+    if depot:
+        depot.begin(ledger, work=bool(waiting))
+    journal.note("planned", f"planned {len(plan.units):,} units", units=len(plan.units), anew=anew)
+    interrupted = False
     recorder = Recorder(
         folder, ledger, journal,
         budget=budget, batch_size=recipe.stream.batch_size, total=len(plan.units), progress=progress,
+        depot=depot, at_once=recipe.stream.fetchers,
     )  # fmt: skip
     if waiting:
         conductor = Conductor(
             plan, recipe, store,
-            folder=folder, ledger=ledger, journal=journal, budget=budget, recorder=recorder, stop=stop,
+            folder=folder, ledger=ledger, journal=journal, budget=budget, recorder=recorder, stop=stop, depot=depot,
             executor=executor or Processes(workers_of(recipe)),
         )  # fmt: skip
         interrupted = conductor.conduct(waiting)
@@ -137,6 +157,8 @@ def _run(
             ledger.put(refetched=str(int(ledger.get("refetched", "0")) + conductor.refetched))
     seconds = time.monotonic() - started
     _remember(ledger, store, seconds, budget.peak)
+    if depot:
+        depot.end(ledger, grace=_GRACE if interrupted else None)
     return _account(plan, folder, ledger, journal, seconds=seconds, peak=budget.peak, interrupted=interrupted)
 
 
@@ -184,6 +206,8 @@ def _enrol(plan: Plan, recipe: Recipe, ledger: Ledger, fingerprint: str) -> int:
     anew = ledger.enrol(plan.units.rows())
     ledger.keep_plan(fingerprint, plan.dump())
     ledger.put(recipe_hash=recipe.digest(), inputs=str(len(plan.units)))
+    if anew:
+        ledger.put(depot_clean="")  # parts that no unit has any more are to be swept from there
     return anew
 
 

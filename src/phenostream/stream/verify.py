@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,18 +15,33 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from phenostream.errors import DamagedError, DiskFullError, LedgerError, NotFoundError
+from phenostream.errors import (
+    DamagedError,
+    DiskFullError,
+    LedgerError,
+    NotFoundError,
+    PhenostreamError,
+    RecipeError,
+)
+from phenostream.profiles.places import depot_of, is_mirror, run_folder
+from phenostream.stream.depot import OWNER, owner_of, strays_in
 from phenostream.stream.folder import locked, strays
 from phenostream.stream.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from phenostream.stream.executor import Executor
     from phenostream.stream.recipe import Recipe
     from phenostream.stream.record import Progress
     from phenostream.stream.start import RunResult
+    from phenostream.values import Store
 
+    _File = tuple[str, str, int | None]
+    """Name of a part or model, its sha256, and its bytes where they are known."""
+
+_AHEAD = 8
+_STARS = "**********"
 _PLACE = ("study", "plate", "well", "site", "time", "z")
 _SHELF = "SELECT path, sha256, bytes, rows FROM parts WHERE path BETWEEN ? AND ? ORDER BY path"
 _OWNERS = f"SELECT part, key, {', '.join(_PLACE)}, rows, bytes, annotation FROM units WHERE part BETWEEN ? AND ?"  # noqa: S608
@@ -112,8 +128,9 @@ def verify(folder: str | Path) -> Verification:
         NotFoundError: it is no run folder.
         BusyError: a run works in it; the message gives its pid.
         LedgerError: the ledger is of a newer version.
+        What stores raise where the parts lie in a depot that cannot be reached.
     """
-    path = Path(folder)
+    path = run_folder(folder)
     start = time.monotonic()
     tally = _Tally()
     counts: Mapping[str, int] = {}
@@ -123,11 +140,17 @@ def verify(folder: str | Path) -> Verification:
         if ledger and _is_whole(ledger, tally):
             counts = ledger.counts()
             tally.faults += _contradictions(ledger, path)
-            _check_parts(ledger, path, tally)
-            _check_fits(ledger, path, tally)
+            files = _Files(path)
+            tally.faults += files.owner_faults(ledger)
+            _check_parts(ledger, files, tally)
+            _check_fits(ledger, files, tally)
             tally.faults += [
                 Fault("foreign", one.relative_to(path).as_posix(), "nothing names this file")
                 for one in strays(path, ledger.named_files)
+            ]
+            tally.faults += [
+                Fault("foreign", one, f"nothing names this file in {ledger.get('parts_at')}")
+                for one in files.strays(ledger.named_files)
             ]
     return Verification(
         path, counts, tally.parts, tally.fits, tally.bytes, time.monotonic() - start, tuple(tally.faults)
@@ -197,21 +220,59 @@ def _recipe_faults(ledger: Ledger, path: Path) -> Iterator[Fault]:
         yield Fault("ledger", "run.json", "it is not of the recipe that the ledger was made with")
 
 
-def _check_parts(ledger: Ledger, path: Path, tally: _Tally) -> None:
+class _Files:
+    """The parts and models of a run, wherever they lie."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._depot = depot_of(path)
+
+    def compared(self, files: Sequence[_File]) -> Iterator[tuple[str, str, bytes]]:
+        """What is wrong with each file (name, sha256, bytes), as :func:`_compare` tells it."""
+        if self._depot is None:
+            yield from (_compare(self._path, *file) for file in files)
+            return
+        with ThreadPoolExecutor(_AHEAD) as pool:  # a few at a time: memory does not grow with the run
+            waiting: deque[Future[tuple[str, str, bytes]]] = deque()
+            for file in files:
+                waiting.append(pool.submit(_compare, self._path, *file, depot=self._depot))
+                if len(waiting) > _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def strays(self, named: Callable[[str], set[str]]) -> Iterator[str]:
+        """Files in the depot that the ledger does not name."""
+        return strays_in(self._depot, named) if self._depot else iter(())
+
+    def owner_faults(self, ledger: Ledger) -> Iterator[Fault]:
+        """Whether the depot is still this run's."""
+        if self._depot and (owner_of(self._depot) or {}).get("run") != ledger.get("depot_run"):
+            yield Fault("ledger", OWNER, f"{ledger.get('parts_at')} does not say that it is this run's")
+
+    def local_copies(self, files: Sequence[_File]) -> Iterator[tuple[str, str, bytes]]:
+        """The same of models, which workers read in the run folder even where a depot has them too."""
+        for file in files:
+            here = self._depot is not None and (self._path / file[0]).is_file()
+            yield _compare(self._path, *file) if here else ("", "", b"")
+
+
+def _check_parts(ledger: Ledger, files: _Files, tally: _Tally) -> None:
     for (shelf,) in ledger.query("SELECT DISTINCT substr(path, 1, 8) FROM parts ORDER BY 1"):
-        _check_shelf(ledger, path, shelf, tally)
+        _check_shelf(ledger, files, shelf, tally)
 
 
-def _check_shelf(ledger: Ledger, path: Path, shelf: str, tally: _Tally) -> None:
+def _check_shelf(ledger: Ledger, files: _Files, shelf: str, tally: _Tally) -> None:
     """The parts of one folder of ``parts/``: a shelf at a time, memory does not grow with the run."""
     units: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
     span = shelf, shelf + chr(0x10FFFF)
     for part, *rest in ledger.query(_OWNERS, span):
         units[part].append(tuple(rest))
-    for part, sha256, size, rows in ledger.query(_SHELF, span):
+    parts = ledger.query(_SHELF, span)
+    for (part, _, size, rows), told in zip(parts, files.compared([part[:3] for part in parts]), strict=True):
         tally.parts += 1
         owners = units.get(part, [])
-        kind, message, data = _compare(path / part, sha256, size)
+        kind, message, data = told
         tally.bytes += len(data)
         if not kind:
             kind, message = "ledger", _disagreement(data, rows, size, owners)
@@ -220,25 +281,32 @@ def _check_shelf(ledger: Ledger, path: Path, shelf: str, tally: _Tally) -> None:
                 tally.faults.append(Fault(kind, part, message, **_place(place), key=key))
 
 
-def _check_fits(ledger: Ledger, path: Path, tally: _Tally) -> None:
-    for key, plate, channel, file, sha256 in ledger.query("SELECT key, plate, channel, path, sha256 FROM fits"):
+def _check_fits(ledger: Ledger, files: _Files, tally: _Tally) -> None:
+    fits = ledger.query("SELECT key, plate, channel, path, sha256 FROM fits")
+    wanted: list[_File] = [(file, sha256, None) for *_, file, sha256 in fits]
+    looked = zip(fits, files.compared(wanted), files.local_copies(wanted), strict=True)
+    for (key, plate, channel, file, _), there, here in looked:
         tally.fits += 1
-        kind, message, data = _compare(path / file, sha256, None)
-        tally.bytes += len(data)
+        kind, message, _ = there if there[1] else here
+        tally.bytes += len(there[2])
         if message:
             tally.faults.append(Fault(kind, file, message, plate=plate, channel=channel, key=key))
 
 
-def _compare(path: Path, sha256: str, size: int | None) -> tuple[str, str, bytes]:
+def _compare(
+    folder: Path, name: str, sha256: str, size: int | None, *, depot: Store | None = None
+) -> tuple[str, str, bytes]:
     """Kind and message of what is wrong with a file's bytes (empty: nothing), and the bytes."""
-    if ".." in path.parts:
+    if ".." in Path(name).parts:
         return "ledger", "the ledger names a file outside the run folder", b""
     try:
-        data = path.read_bytes()
+        data = (folder / name).read_bytes() if depot is None else depot.read(name)
     except FileNotFoundError:
         return "missing", "the file is not there", b""
-    except OSError as error:
-        return "damaged", f"cannot be read: {error.strerror}", b""
+    except (DamagedError, OSError) as error:
+        if isinstance(error, PhenostreamError) and not isinstance(error, DamagedError):
+            raise  # the depot cannot be reached: that says nothing of the file
+        return "damaged", f"cannot be read: {getattr(error, 'strerror', None) or error}", b""
     if size is not None and len(data) != size:
         return "damaged", f"{len(data):,} bytes instead of {size:,}", data
     found = hashlib.sha256(data).hexdigest()
@@ -303,12 +371,18 @@ def repair(
         )
     if not found.faults:
         return Repair((), 0, (), None, found)
+    if is_mirror(found.folder):
+        raise RecipeError(
+            f"{found.folder} is only a copy of a ledger, for reading",
+            remedy="repair in the run folder; if it is lost, copy ledger.db and run.json from the depot into a new one",
+        )
     asked = _recipe(found.folder) if recipe is None else recipe
     fits = {fault.key for fault in found.faults if fault.key and fault.channel}
     with locked(found.folder), closing(Ledger(found.folder, create=True)) as ledger:
         before = dict(ledger.query("SELECT key, part FROM units"))
         again = _to_recompute(ledger, found, fits)
         ledger.forget(again, fits)
+        ledger.put(depot_clean="")  # what is now unnamed is to be swept from there, too
     result = run(asked, found.folder, progress=progress, executor=executor)
     with closing(Ledger(found.folder)) as ledger:
         now = dict(ledger.query("SELECT key, part FROM units"))
@@ -334,9 +408,14 @@ def _to_recompute(ledger: Ledger, found: Verification, fits: set[str]) -> set[st
 def _recipe(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     try:
-        told: dict[str, Any] = json.loads(path.read_bytes())["recipe"]
+        told: dict[str, Any] = json.loads(path.read_bytes(), object_hook=_without_stars)["recipe"]
     except FileNotFoundError as error:
         raise NotFoundError(f"{path} is gone", remedy="give the recipe: --recipe FILE") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"{path} holds no recipe", remedy="give the recipe: --recipe FILE") from error
     return told
+
+
+def _without_stars(told: dict[str, Any]) -> dict[str, Any]:
+    """Settings without starred credentials, which then come from the environment."""
+    return {name: value for name, value in told.items() if value != _STARS}

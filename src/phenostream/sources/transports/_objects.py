@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import unquote, urlsplit
@@ -32,6 +32,7 @@ from phenostream.sources.transport import USER_AGENT, Arrival
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from phenostream.sources.options import TransportOptions
 
@@ -79,6 +80,17 @@ class ObjectTransport:
         with self._told(prefix):
             for page in obstore.list(self._store, self._path(prefix).rstrip("/") or None):
                 yield from (str(one["path"])[cut:] for one in page)
+
+    def put(self, key: str, content: bytes | Path) -> str:
+        """See `phenostream.sources.depots.Writer`; bytes go in one request, large files in several."""
+        told: Any = {"use_multipart": False} if isinstance(content, bytes) else {}
+        with self._told(key):
+            return str(obstore.put(self._store, self._path(key), content, **told).get("e_tag") or "")
+
+    def delete(self, keys: list[str]) -> None:
+        """See `phenostream.sources.depots.Writer`."""
+        with suppress(NotFoundError) if len(keys) == 1 else nullcontext(), self._told(keys[0] if keys else ""):
+            obstore.delete(self._store, [self._path(key) for key in keys])
 
     def _get(self, key: str, start: int, stop: int | None, version: str) -> Arrival:
         options: Any = {}
