@@ -223,7 +223,10 @@ def beside(table: pa.Table, embedded: pa.Table) -> pa.Table:
             remedy="measure and embed the same labels",
         )
     seen = [one for one in embedded.schema if one.name != "ObjectNumber"]
-    schema = pa.schema([*table.schema, *seen], {**(table.schema.metadata or {}), **(embedded.schema.metadata or {})})
+    told: dict[bytes | str, bytes | str] = {}
+    for one in (table, embedded):
+        told.update((key, value) for key, value in (one.schema.metadata or {}).items())
+    schema = pa.schema([*table.schema, *seen], told)
     return pa.table([*table.columns, *(embedded.column(one.name) for one in seen)], schema=schema)
 
 

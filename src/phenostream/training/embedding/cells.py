@@ -134,7 +134,8 @@ def _ending(name: str) -> str:
 def _eight_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
     low, high = np.percentile(image, _ENDS)
     scaled = (image.astype(np.float32) - low) / max(high - low, 1e-6)
-    return (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    eight: NDArray[np.uint8] = (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
+    return eight
 
 
 def _widened(crop: NDArray[Any], side: int) -> NDArray[np.uint8]:
