@@ -8,6 +8,7 @@ import shutil
 import threading
 import tracemalloc
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
@@ -191,7 +192,8 @@ def test_memory_stays_within_its_bound(pack, prefetch_mb):
 
 def test_nothing_runs_on_after_an_epoch_or_a_break(pack):
     before = threading.active_count()
-    open_files = len(os.listdir("/proc/self/fd"))
+    files = Path("/dev/fd")
+    open_files = len(os.listdir(files))
     loader = batches(pack, batch_size=4, settings=LoadSettings(threads=3))
     for _ in loader:
         break
@@ -201,7 +203,7 @@ def test_nothing_runs_on_after_an_epoch_or_a_break(pack):
     stream.close()
     gc.collect()
     assert threading.active_count() == before
-    assert len(os.listdir("/proc/self/fd")) == open_files
+    assert len(os.listdir(files)) == open_files
 
 
 def test_a_loader_can_be_sent_to_another_process(pack):

@@ -64,6 +64,10 @@ class Moves:
     scale: NDArray[np.float32] | None
     shift: NDArray[np.float32] | None
 
+    def keep(self, shape: tuple[int, ...]) -> bool:
+        """Whether sites of `shape` (..., Y, X) stay as they are."""
+        return self.size == shape[-2:] and self.scale is None and not (self.mirror.any() or self.turn.any())
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Transform:
@@ -115,7 +119,9 @@ class Transform:
 
 
 def moved(pixels: NDArray[Any], moves: Moves) -> NDArray[Any]:
-    """Do `moves` to `pixels` (N, C, Y, X); a new array (N, C, y, x)."""
+    """Do `moves` to `pixels` (N, C, Y, X); a new array (N, C, y, x), or `pixels` where there is nothing to do."""
+    if moves.keep(pixels.shape):
+        return pixels
     count, channels = pixels.shape[:2]
     out = np.empty((count, channels, *moves.size), pixels.dtype if moves.scale is None else np.float32)
     for site in range(count):

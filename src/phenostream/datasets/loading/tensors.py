@@ -200,6 +200,8 @@ def transformed(pixels: torch.Tensor, moves: Moves) -> torch.Tensor:
 
 def on_device(pixels: torch.Tensor, moves: Moves) -> torch.Tensor:
     """As `transformed`, with PyTorch's own operations."""
+    if moves.keep(tuple(pixels.shape)):
+        return pixels
     carried = pixels.view(_CARRIERS.get(pixels.dtype, pixels.dtype))
     out = torch.empty((*pixels.shape[:2], *moves.size), dtype=carried.dtype, device=pixels.device)
     for number in range(len(pixels)):
