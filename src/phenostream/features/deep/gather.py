@@ -75,28 +75,61 @@ def gather(
         span = np.empty(size * fine, np.float64)
         for i in range(size * fine):
             span[i] = min(max((i + 0.5) * step / fine - 0.5, 0.0), sides[n] - 1)
+        rows, columns = corners[n, 0] + span, corners[n, 1] + span
+        last_y, last_x = rows[-1], columns[-1]
+        within = rows[0] >= 0 and columns[0] >= 0 and last_y <= height - 1 and last_x <= width - 1
         for c in range(channels):
             low, high = limits[n, c, 0], limits[n, c, 1]
             gain = np.float32(1 / (np.float64(high) - low)) if high > low else np.float32(0)
-            share = np.float32(1 / (fine * fine))
-            for i in range(size * fine):
-                y = corners[n, 0] + span[i]
-                y0 = int(np.floor(y))
-                dy = np.float32(y - y0)
-                for j in range(size * fine):
-                    x = corners[n, 1] + span[j]
-                    x0 = int(np.floor(x))
-                    dx = np.float32(x - x0)
-                    total = np.float32(0)
-                    for a in range(2):
-                        for b in range(2):
-                            yy, xx = y0 + a, x0 + b
-                            weight = (dy if a else 1 - dy) * (dx if b else 1 - dx)
-                            inside = weight > 0 and 0 <= yy < height and 0 <= xx < width
-                            if inside and (own[n] == 0 or labels[yy, xx] == own[n]):
-                                total += weight * (stack[c, yy, xx] - low) * gain
-                    out[n, c, i // fine, j // fine] += share * total
+            if own[n] == 0 and within:
+                _sample(stack[c], rows, columns, fine, low, gain, out[n, c])
+            else:
+                _sample_some(stack[c], rows, columns, fine, low, gain, labels, own[n], out[n, c])
     return out
+
+
+@kernel
+def _sample(
+    plane: Floats, rows: Places, columns: Places, fine: int, low: np.float32, gain: np.float32, out: Floats
+) -> None:
+    """Add the samples at `rows` x `columns`, all of them in the plane, to the cells of `out`."""
+    share = np.float32(1 / (fine * fine))
+    left = columns.astype(np.int64)
+    right = np.minimum(left + 1, plane.shape[1] - 1)
+    across = (columns - left).astype(np.float32)
+    for i in range(rows.size):
+        y0 = int(rows[i])
+        upper, lower = plane[y0], plane[min(y0 + 1, plane.shape[0] - 1)]
+        dy = np.float32(rows[i] - y0)
+        for j in range(columns.size):
+            above = upper[left[j]] + (upper[right[j]] - upper[left[j]]) * across[j]
+            below = lower[left[j]] + (lower[right[j]] - lower[left[j]]) * across[j]
+            out[i // fine, j // fine] += share * ((above + (below - above) * dy - low) * gain)
+
+
+@kernel
+def _sample_some(  # noqa: PLR0917  (compiled code takes arrays, not objects)
+    plane: Floats, rows: Places, columns: Places, fine: int, low: np.float32, gain: np.float32, labels: Labels,
+    own: int, out: Floats,
+) -> None:  # fmt: skip
+    """The same, where pixels outside of the plane, or of other objects than `own`, are zero after scaling."""
+    height, width = plane.shape
+    share = np.float32(1 / (fine * fine))
+    for i in range(rows.size):
+        y0 = int(np.floor(rows[i]))
+        dy = np.float32(rows[i] - y0)
+        for j in range(columns.size):
+            x0 = int(np.floor(columns[j]))
+            dx = np.float32(columns[j] - x0)
+            total = np.float32(0)
+            for a in range(2):
+                for b in range(2):
+                    y, x = y0 + a, x0 + b
+                    weight = (dy if a else 1 - dy) * (dx if b else 1 - dx)
+                    inside = weight > 0 and 0 <= y < height and 0 <= x < width
+                    if inside and (own == 0 or labels[y, x] == own):
+                        total += weight * (plane[y, x] - low) * gain
+            out[i // fine, j // fine] += share * total
 
 
 @kernel
