@@ -97,7 +97,8 @@ def calls(judged: Rows, layout: Layout, *, draws: int, seed: int) -> Told:
     """
     if not (judged.label >= 0).any():
         raise EmptyError(
-            "no site to be judged has a class that was learnt", remedy="is the column of the perturbation the right one?"
+            "no site to be judged has a class that was learnt",
+            remedy="is the column of the perturbation the right one?",
         )
     wells = judged.by_well()
     told: Told = {

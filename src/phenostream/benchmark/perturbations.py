@@ -125,9 +125,7 @@ def _retrieval(values: Floats, wells: Wells, how: How) -> Told:
     found = average_precision(values, positives, negatives, queries=treated)
     asked = np.isfinite(found.value)
     label, precision = wells.label[asked], found.value[asked]
-    told = interval(
-        lambda at: _by_group(precision[at], label[at]), wells.batch[asked], draws=how.draws, seed=how.seed
-    )
+    told = interval(lambda at: _by_group(precision[at], label[at]), wells.batch[asked], draws=how.draws, seed=how.seed)
     return {**told, "wells": int(asked.sum())}
 
 
@@ -163,9 +161,7 @@ def _activity(values: Floats, wells: Wells, how: How) -> Told:
         found, np.where(treated, wells.label, -1), null_size=max(how.null, 100), seed=how.seed
     )
     p_value = benjamini_hochberg(means.p_value[np.isfinite(means.p_value)])
-    told = interval(
-        lambda at: _by_group(precision[at], label[at]), wells.batch[asked], draws=how.draws, seed=how.seed
-    )
+    told = interval(lambda at: _by_group(precision[at], label[at]), wells.batch[asked], draws=how.draws, seed=how.seed)
     return {**told, "active_share": _mean((p_value < 0.05).astype(float)), "perturbations": len(p_value)}
 
 
@@ -214,9 +210,12 @@ def _recall(values: Floats, wells: Wells, how: How) -> Told:
     whole = recalled(np.arange(len(values)))
     draws = min(how.draws, _MAP_DRAWS)
     return {"pairs": whole.pop("pairs")} | {
-        f"recall_{ends}": interval(lambda at, ends=ends: recalled(at)[ends], batch, draws=draws, seed=how.seed)  # type: ignore[misc]
-        for ends in whole
+        f"recall_{ends}": interval(_item(recalled, ends), batch, draws=draws, seed=how.seed) for ends in whole
     }
+
+
+def _item(figures: Callable[[NDArray[np.intp]], dict[str, float]], name: str) -> Callable[[NDArray[np.intp]], float]:
+    return lambda at: figures(at)[name]
 
 
 def _told(found: Any) -> Told:

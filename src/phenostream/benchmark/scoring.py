@@ -1,7 +1,7 @@
 """Scores of a screen: what a model understands of experiments that it never saw, beside what trivial means do.
 
-Accuracy of calls (by site, by well, by cell type, and apart from these what layouts add), and scores of embeddings, both
-beside chance, the brightness of an image and the mean brightness of its plate; intervals are by experiment.
+Accuracy of calls (by site, by well, by cell type, and apart from these what layouts add), and scores of embeddings,
+both beside chance, the brightness of an image and the mean brightness of its plate; intervals are by experiment.
 """
 
 from __future__ import annotations
@@ -14,11 +14,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from phenostream.benchmark.activity import whole_of
 from phenostream.benchmark.calling import Rows, calls, centroid_logs, interval, layout_of, means
 from phenostream.benchmark.metrics.accuracy import found_within
 from phenostream.benchmark.perturbations import How, Wells, embedding_scores, standardised, typical_variation
 from phenostream.benchmark.statistics import permuted_within
-from phenostream.errors import DamagedError, EmptyError, LeakageError, NotFiniteError, PhenostreamError
+from phenostream.errors import (
+    DamagedError,
+    EmptyError,
+    LeakageError,
+    NotFiniteError,
+    NotFoundError,
+    PhenostreamError,
+)
 from phenostream.profiles.groups import as_text, control_rows
 from phenostream.profiles.statistics import matrix
 from phenostream.profiles.tables import feature_names, open_table, require
@@ -34,6 +42,7 @@ if TYPE_CHECKING:
     Told = dict[str, Any]
 
 Where = dict[str, str | int | float | tuple[str | int | float, ...]]
+_SHUFFLES = 10
 _PROBABILITY, _BRIGHTNESS = "LogProbability", "PixelMean"
 
 
@@ -43,7 +52,9 @@ class ScoreSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     perturbation: str = Field("Metadata_Sirna_Id", description="column of the perturbation; the classes' own words")
-    batch: str = Field("Metadata_Experiment", description="column of the experiment; Metadata_Plate where there is none")
+    batch: str = Field(
+        "Metadata_Experiment", description="column of the experiment; Metadata_Plate where there is none"
+    )
     plate: str = Field("Metadata_Plate", description="column of the plate")
     well: str = Field("Metadata_Well", description="column of the well, within its plate")
     cell_type: str = Field("Metadata_Cell_Type", description="column of the cell type, where it is")
@@ -70,6 +81,7 @@ class _Screen:
         chosen: (n,) sites that are judged; `controls` and `negatives` those of the same experiments.
         embedding: (n, D).
         brightness: (n, C) logarithm of mean grey levels; None where the table has none.
+        told: whether the table says what was learnt from.
     """
 
     rows: Rows
@@ -83,6 +95,7 @@ class _Screen:
     negatives: NDArray[np.bool_]
     embedding: Floats
     brightness: Floats | None
+    told: bool
 
 
 def score(where: Source | pa.Table | str | Path, settings: ScoreSettings | None = None, **given: Any) -> Told:
@@ -119,8 +132,6 @@ def read_relations(path: Path) -> list[tuple[str, str]]:
     """Annotated pairs of a CSV with the columns ``entity1`` and ``entity2``. Raises DamagedError, NotFoundError."""
     source = Path(path)
     if not source.is_file():
-        from phenostream.errors import NotFoundError  # noqa: PLC0415
-
         raise NotFoundError(f"no table of relations at {source}", remedy="give a CSV with entity1,entity2")
     try:
         with source.open(newline="", encoding="utf-8") as file:
@@ -139,10 +150,8 @@ def _read(source: Source, told: ScoreSettings) -> _Screen:
     keys = [told.perturbation, told.batch, told.plate, told.well, *told.treated, *told.controls, *told.negatives]
     require(schema, keys)
     optional = [name for name in (told.cell_type, told.entity) if name in known]
-    import pyarrow as pa  # noqa: PLC0415
-
     names = list(dict.fromkeys([*keys, *optional, *unseen, *features, *logs, *bright]))
-    table = pa.concat_tables(list(source.tables(names)))
+    table = whole_of(source, names)
     treated, fresh = control_rows(table, told.treated), control_rows(table, unseen)
     _refuse(table.num_rows, treated, fresh, told)
     perturbation = _texts(table, told.perturbation)
@@ -159,7 +168,7 @@ def _read(source: Source, told: ScoreSettings) -> _Screen:
     return _Screen(
         rows, classes, perturbation, _texts(table, told.entity) if told.entity else perturbation, treated & fresh,
         treated, fresh, controls & fresh, control_rows(table, told.negatives) & fresh, _numbers(table, features),
-        np.log(_numbers(table, bright) + 1.0) if bright else None,
+        np.log(_numbers(table, bright) + 1.0) if bright else None, bool(unseen),
     )  # fmt: skip
 
 
@@ -192,7 +201,7 @@ def _numbers(table: pa.Table, names: list[str]) -> Floats:
     values = matrix(table, names) if names else np.zeros((table.num_rows, 0))
     if np.isnan(values).any():
         raise NotFiniteError(
-            f"{int(np.isnan(values).any(axis=1).sum()):,} rows have missing or infinite values, first column {names[0]}",
+            f"{int(np.isnan(values).any(axis=1).sum()):,} rows with gaps in {names[0]} and its like",
             remedy="leave these rows out, counted",
         )
     return np.asarray(values, float)
@@ -208,6 +217,7 @@ def _counts(screen: _Screen) -> Told:
         "classes": len(screen.classes),
         "sites_of_unknown_class": int((rows.label[chosen] < 0).sum()),
         "sites_seen_in_training": int((screen.treated & ~screen.fresh).sum()),
+        "seen_is_told": screen.told,
         "negative_control_wells": len(np.unique(rows.well[screen.negatives])),
     }
 
@@ -219,11 +229,12 @@ def _accuracy(screen: _Screen, told: ScoreSettings) -> Told:
     found = calls(judged, layout_of(learnt, len(screen.classes)), draws=told.draws, seed=told.seed)
     baselines: Told = {"chance": {"value": 1 / len(screen.classes)}}
     for name, values in _trivial(screen).items():
-        first = _centroid_calls(screen, values)
-        baselines[name] = interval(
-            lambda at, first=first: float(first[at].mean()), judged.batch, draws=told.draws, seed=told.seed  # type: ignore[misc]
-        )
+        baselines[name] = _share(_centroid_calls(screen, values), judged.batch, told)
     return {**found, "baselines": baselines}
+
+
+def _share(first: Floats, batch: NDArray[np.str_], told: ScoreSettings) -> Told:
+    return interval(lambda at: float(first[at].mean()), batch, draws=told.draws, seed=told.seed)
 
 
 def _centroid_calls(screen: _Screen, values: Floats) -> Floats:
@@ -262,10 +273,27 @@ def _embedding(screen: _Screen, how: How) -> Told:
             told[name]["tvn"] = {"reason": error.message}
         else:
             told[name]["tvn"] = embedding_scores(aligned, wells, how)
-    shuffled = permuted_within(wells.label, np.where(wells.label >= 0, wells.batch, -1), rng=how.seed)
-    chance = Wells(shuffled, wells.batch, wells.control, permuted_within(wells.entity, wells.batch, rng=how.seed))
-    told["chance"] = {"raw": embedding_scores(by_well(standardised(screen.embedding[used])), chance, how)}
+    told["chance"] = {"raw": _chance(by_well(standardised(screen.embedding[used])), wells, how)}
     return told
+
+
+def _chance(values: Floats, wells: Wells, how: How) -> Told:
+    """What the embedding gives when perturbations change places within their experiments: the mean of some shuffles."""
+    found = []
+    for seed in range(how.seed, how.seed + _SHUFFLES):
+        order = permuted_within(np.arange(len(wells.label)), np.where(wells.label >= 0, wells.batch, -1), rng=seed)
+        shuffled = Wells(wells.label[order], wells.batch, wells.control, wells.entity[order])
+        found.append(embedding_scores(values, shuffled, How(0, 100, seed, how.relations)))
+    return {name: _average([one[name] for one in found]) for name in found[0] if isinstance(found[0][name], dict)}
+
+
+def _average(told: list[Told]) -> Told:
+    if "value" not in told[0]:
+        return {
+            name: _average([one[name] for one in told]) for name, value in told[0].items() if isinstance(value, dict)
+        }
+    values = [one["value"] for one in told if one["value"] is not None]
+    return {"value": float(np.mean(values)) if values else None}
 
 
 def _wells(screen: _Screen, used: NDArray[np.bool_], first: NDArray[np.intp]) -> Wells:

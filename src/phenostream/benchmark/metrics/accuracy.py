@@ -46,7 +46,7 @@ def found_within(scores: ArrayLike, truth: ArrayLike, places: int = 1) -> NDArra
     values, label = np.asarray(scores, float), np.asarray(truth)
     if values.ndim != 2 or label.shape != (len(values),):
         raise WrongShapeError(f"scores {values.shape} for {label.shape} true classes")
-    if len(label) and not (-1 <= label.min() and label.max() < values.shape[1]):
+    if len(label) and (label.min() < -1 or label.max() >= values.shape[1]):
         raise WrongShapeError(f"true classes outside of 0..{values.shape[1] - 1}", remedy="-1 says none of them")
     if np.isnan(values).any():
         raise NotFiniteError("NaN among the scores", remedy="leave these rows out, counted")

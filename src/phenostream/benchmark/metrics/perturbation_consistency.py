@@ -50,9 +50,7 @@ def perturbation_consistency(
     judged = np.where(control, -1, code)
     found = mean_cosines(unit, judged, np.ones(len(unit)))
     members = np.bincount(judged[judged >= 0], minlength=len(found))
-    sets = _replicates.control_sets(
-        code, control, members, draws=draws, least=2, rng=np.random.default_rng(rng)
-    )
+    sets = _replicates.control_sets(code, control, members, draws=draws, least=2, rng=np.random.default_rng(rng))
     null = _replicates.over_groups(lambda rows: _mean_cosine(unit[rows]), sets)
     return _replicates.against(found, null, members)
 

@@ -66,11 +66,15 @@ def perturbation_magnitude(
 def distances(values: Floats, groups: NDArray[np.int64], compared: NDArray[np.intp]) -> Callable[[Floats], Floats]:
     """From weights of the rows (n,) to the energy distance of each group to the rows `compared` (groups,).
 
-    Distances are computed once, so that a bootstrap costs sums only. A group of weight 0 gives NaN.
+    Distances are computed once, so that a bootstrap costs sums only. What a bootstrap draws again is no other row: the
+    mean over pairs leaves out those of a row with its copies, and is then scaled to the share that pairs of a row with
+    itself have among the rows there are. With weights of 1 that is the energy distance; without, copies would make any
+    sample look tighter than it is. A group of fewer than two rows of weight above 0 gives NaN.
     """
     rows = np.flatnonzero(groups >= 0)
     code, size = groups[rows], int(groups.max(initial=-1)) + 1
     cross, among = cdist(values[rows], values[compared]), cdist(values[compared], values[compared])
+    count = np.bincount(code, minlength=size)
     members = [np.flatnonzero(groups == one) for one in range(size)]
     first = np.concatenate([np.repeat(one, len(one)) for one in members]) if size else rows
     second = np.concatenate([np.tile(one, len(one)) for one in members]) if size else rows
@@ -80,8 +84,11 @@ def distances(values: Floats, groups: NDArray[np.int64], compared: NDArray[np.in
         own, other = np.bincount(code, weights[rows], minlength=size), weights[compared]
         with np.errstate(invalid="ignore", divide="ignore"):
             between = np.bincount(code, weights[rows] * (cross @ other), minlength=size) / (own * other.sum())
-            within = np.bincount(groups[first], weights[first] * weights[second] * apart, minlength=size) / own**2
-            return np.asarray(2 * between - within - other @ among @ other / other.sum() ** 2)
+            within = np.bincount(groups[first], weights[first] * weights[second] * apart, minlength=size)
+            squares = np.bincount(code, weights[rows] ** 2, minlength=size)
+            within *= (1 - 1 / count) / (own**2 - squares)
+            controls = other @ among @ other / (other.sum() ** 2 - (other**2).sum()) * (1 - 1 / len(other))
+            return np.asarray(2 * between - within - controls)
 
     return figure
 

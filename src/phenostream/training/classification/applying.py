@@ -1,7 +1,7 @@
 """A trained classifier on a packed screen: a table with a row a site. No torch is needed.
 
-Columns: what the pack's index tells of a site (``Metadata_Plate``, ``Metadata_Sirna_Id`` ...), whether training has seen
-its plate or experiment (``Metadata_Seen``), mean grey levels (``PixelMean_DNA``), the log probability of every class
+Columns: what the pack's index tells of a site (``Metadata_Plate``, ``Metadata_Sirna_Id`` ...), whether training has
+seen its plate or experiment (``Metadata_Seen``), mean grey levels (``PixelMean_DNA``), log probabilities of classes
 (``LogProbability_17``), and the embedding (``screen_0`` ...), which alone has the role of features.
 """
 
@@ -22,7 +22,7 @@ from phenostream.values import Column, with_columns
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -146,14 +146,14 @@ def _table(model: Model, pack: Pack, rows: NDArray[np.intp], places: list[int]) 
     return with_columns(pa.table(columns), described)
 
 
-def _metadata(index: pa.Table, seen: dict[str, list[str]]) -> tuple[dict[str, Any], list[Column]]:
+def _metadata(index: pa.Table, seen: Mapping[str, list[str]]) -> tuple[dict[str, Any], list[Column]]:
     names = [name for name in index.column_names if not name.startswith("pixel_") and name not in _NOT_TOLD]
     columns: dict[str, Any] = {f"Metadata_{name.title()}": index[name] for name in names}
     columns[SEEN] = pa.array(_seen(index, seen).tolist(), pa.string())
     return columns, [Column(name, "metadata") for name in columns]
 
 
-def _seen(index: pa.Table, seen: dict[str, list[str]]) -> NDArray[np.str_]:
+def _seen(index: pa.Table, seen: Mapping[str, list[str]]) -> NDArray[np.str_]:
     """(rows,) ``plate``, ``experiment`` (another plate of one that was learnt from) or ``no``."""
     found = np.full(index.num_rows, "no", dtype="U10")
     for level in ("experiment", "plate"):
@@ -162,7 +162,7 @@ def _seen(index: pa.Table, seen: dict[str, list[str]]) -> NDArray[np.str_]:
     return found
 
 
-def _told(pack: Pack, rows: NDArray[np.intp], places: list[int], settings: dict[str, Any]) -> NDArray[np.float32]:
+def _told(pack: Pack, rows: NDArray[np.intp], places: list[int], settings: Mapping[str, Any]) -> NDArray[np.float32]:
     """(rows, told) what comes with each image: its condition (all 0 for one not learnt), and its plate's moments."""
     condition, values = settings["condition"], np.array(settings["conditions"], dtype=np.str_)
     own = texts(pack.table, condition)[rows] if condition else np.full(len(rows), "")

@@ -1,4 +1,4 @@
-"""Backbones by name: the modules of the folder ``networks`` that have ``Settings`` and ``backbone(channels, settings)``."""
+"""Backbones by name: modules of the folder ``networks`` with ``Settings`` and ``backbone(channels, settings)``."""
 
 from __future__ import annotations
 

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from phenostream.training.losses.metric import ArcFace
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
+
+    from phenostream.training.losses.metric import ArcFace
 
 Normalisation = Literal["site", "plate", "screen"]
 _EPSILON = 1e-3
@@ -22,9 +22,9 @@ _EPSILON = 1e-3
 class Normalise(nn.Module):
     """Grey levels to numbers about 0 with a spread of about 1.
 
-    ``site``: by mean and standard deviation of each channel of each image, which no batch can shift; ``plate``: by those
-    of all pixels of its plate, which are handed in with the image, so that differences between wells stay; ``screen``:
-    by those of all pixels that were learnt from.
+    ``site``: by mean and standard deviation of each channel of each image, which no batch can shift; ``plate``: by
+    those of all pixels of its plate, which are handed in with the image, so that differences between wells stay;
+    ``screen``: by those of all pixels that were learnt from.
     """
 
     mean: Tensor

@@ -1,12 +1,12 @@
 """Residual networks (He et al. 2016, arXiv:1512.03385) for images of any number of channels.
 
-Of the first version: the activation comes last in a block. The stride of a bottleneck is that of its 3x3 convolution, as
-in later use of the network (Goyal et al. 2017); the numbers of weights are those of the paper's table 1.
+Of the first version: the activation comes last in a block. The stride of a bottleneck is that of its 3x3 convolution,
+as in later use of the network (Goyal et al. 2017); the numbers of weights are those of the paper's table 1.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
@@ -85,6 +85,11 @@ class Basic(nn.Module):
         self.last = _convolution(inner, inner, 3)
         self.shortcut = _shortcut(inputs, inner, stride)
 
+    @property
+    def norm(self) -> nn.BatchNorm2d:
+        """The last normalisation."""
+        return cast("nn.BatchNorm2d", self.last[1])
+
     def forward(self, image: Tensor) -> Tensor:
         """(N, inputs, Y, X) to (N, inner, Y / stride, X / stride)."""
         return functional.relu(self.last(self.inner(image)) + self.shortcut(image))
@@ -103,6 +108,11 @@ class Bottleneck(nn.Module):
         )
         self.last = _convolution(inner, 4 * inner, 1)
         self.shortcut = _shortcut(inputs, 4 * inner, stride)
+
+    @property
+    def norm(self) -> nn.BatchNorm2d:
+        """The last normalisation."""
+        return cast("nn.BatchNorm2d", self.last[1])
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, inputs, Y, X) to (N, 4 inner, Y / stride, X / stride)."""
@@ -123,4 +133,4 @@ def _begin(network: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     for module in network.modules():
         if isinstance(module, Basic | Bottleneck):
-            nn.init.zeros_(module.last[1].weight)
+            nn.init.zeros_(module.norm.weight)

@@ -54,12 +54,16 @@ class Settings(BaseModel):
 
     pack: str = Field(min_length=1, description="folder or URL of the packed screen")
     label: str = Field("sirna_id", description="column of the classes")
-    where: Where = Field(default_factory=dict, description="sites that take part: column to value or values; empty: all")
+    where: Where = Field(
+        default_factory=dict, description="sites that take part: column to value or values; empty: all"
+    )
     channels: tuple[str, ...] = Field((), description="channels by name, in this order; none: all")
     condition: str = Field("", description="column that the network is told besides the image (cell_type); empty: none")
     forget: float = Field(0.1, ge=0, le=1, description="share of images for which it is not told, in training")
     split: SplitSettings = Field(default_factory=SplitSettings, description="which sites are kept from training")
-    normalise: Normalisation = Field("site", description="by the moments of each image, of its plate, or of all: site, plate or screen")
+    normalise: Normalisation = Field(
+        "site", description="by the moments of each image, of its plate, or of all: site, plate or screen"
+    )
     network: str = Field("resnet", description="backbone: a module of the folder of networks")
     shape: dict[str, Any] = Field(default_factory=dict, description="settings of the backbone")
     embedding: int = Field(256, ge=2, description="numbers that a site becomes")
@@ -191,9 +195,7 @@ class Classification(Task):
         whole = Exported(network, told.turns).eval()
         test = self._tests()
         names = ["log_probability", "embedding"]
-        onnx = to_onnx(
-            whole, [torch.from_numpy(test)], outputs=names, dynamic={"image": {0: "n", 2: "y", 3: "x"}}
-        )
+        onnx = to_onnx(whole, [torch.from_numpy(test)], outputs=names, dynamic={"image": {0: "n", 2: "y", 3: "x"}})
         with torch.no_grad():
             answer = {key: value.numpy() for key, value in zip(names, whole(torch.from_numpy(test)), strict=True)}
         dimensions = tuple(str(place) for place in range(told.embedding))

@@ -1,0 +1,190 @@
+"""Scores of a made-up table whose answers are known, against scikit-learn and plain counting."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn import metrics
+from sklearn.neighbors import KNeighborsClassifier
+
+from phenostream.benchmark.calling import centroid_logs
+from phenostream.benchmark.perturbations import How, Wells, embedding_scores, standardised
+from phenostream.benchmark.scoring import read_relations, score
+from phenostream.errors import DamagedError, EmptyError, LeakageError, NotFiniteError, NotFoundError
+from phenostream.values import Column, with_columns
+
+CLASSES, EXPERIMENTS = 8, 6
+
+
+def made(effect: float = 1.0, seed: int = 0, seen: int = 3) -> pa.Table:
+    """Sites of 8 treatments and 4 controls on two plates of 6 experiments; two sites a well."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(CLASSES + 1, 5)) * effect
+    centres[-1] = 0
+    rows: list[dict[str, object]] = []
+    for number in range(EXPERIMENTS):
+        batch = rng.normal(size=5)
+        for treatment in [*range(CLASSES), *[CLASSES] * 4]:
+            # Treatments 0-3 share a plate, 4-7 the other; controls are on both.
+            plate = 1 + (treatment // 4 + number) % 2 if treatment < CLASSES else 1 + len(rows) % 4 // 2
+            well = f"{'BCDEFGHIJKLM'[len(rows) // 2 % 12]}02"
+            for site in (1, 2):
+                features = centres[treatment] + batch + 0.3 * rng.normal(size=5)
+                logits = 2.0 * effect * (np.arange(CLASSES) == treatment) + rng.normal(size=CLASSES)
+                logs = logits - np.log(np.exp(logits).sum())
+                rows.append({
+                    "Metadata_Experiment": f"{'HR'[number % 2]}-{number}", "Metadata_Plate": f"{number}_{plate}",
+                    "Metadata_Well": well, "Metadata_Site": site, "Metadata_Cell_Type": "HR"[number % 2],
+                    "Metadata_Sirna_Id": treatment, "Metadata_Seen": "plate" if number < seen else "no",
+                    "Metadata_Well_Type": "treatment" if treatment < CLASSES else "negative_control",
+                    **{f"PixelMean_{k}": float(np.exp(batch[k] + 0.1 * rng.normal())) for k in range(2)},
+                    **{f"LogProbability_{k}": logs[k] for k in range(CLASSES)},
+                    **{f"screen_{k}": features[k] for k in range(5)},
+                })  # fmt: skip
+    table = pa.Table.from_pylist(rows)
+    roles = {"PixelMean": "qc", "LogProbability": "qc", "screen": "feature", "Metadata": "metadata"}
+    told = [Column(n, roles[n.split("_")[0]], family=n.split("_")[0]) for n in table.column_names]
+    return with_columns(table, told)
+
+
+@pytest.fixture(scope="module")
+def table() -> pa.Table:
+    return made()
+
+
+@pytest.fixture(scope="module")
+def told(table: pa.Table) -> dict:
+    return score(table, draws=50, null=100)
+
+
+def judged(table: pa.Table) -> tuple[np.ndarray, np.ndarray, list]:
+    rows = [one for one in table.to_pylist() if one["Metadata_Seen"] == "no" and one["Metadata_Sirna_Id"] < CLASSES]
+    logs = np.array([[one[f"LogProbability_{k}"] for k in range(CLASSES)] for one in rows])
+    return logs, np.array([one["Metadata_Sirna_Id"] for one in rows]), rows
+
+
+def test_site_accuracies_are_scikit_learns(table: pa.Table, told: dict) -> None:
+    logs, truth, rows = judged(table)
+    found = told["accuracy"]["site"]
+    assert found["count"] == len(truth)
+    assert abs(found["top1"]["value"] - metrics.accuracy_score(truth, logs.argmax(1))) < 1e-12
+    assert abs(found["top5"]["value"] - metrics.top_k_accuracy_score(truth, logs, k=5)) < 1e-12
+    assert abs(found["balanced"]["value"] - metrics.balanced_accuracy_score(truth, logs.argmax(1))) < 1e-12
+    own = np.array([one["Metadata_Cell_Type"] == "R" for one in rows])
+    kind = told["accuracy"]["by_cell_type"]["R"]["site"]["top1"]["value"]
+    assert abs(kind - metrics.accuracy_score(truth[own], logs[own].argmax(1))) < 1e-12
+
+
+def test_wells_are_called_by_the_mean_of_their_sites(table: pa.Table, told: dict) -> None:
+    logs, truth, rows = judged(table)
+    wells: dict[tuple, list[int]] = {}
+    for place, one in enumerate(rows):
+        wells.setdefault((one["Metadata_Plate"], one["Metadata_Well"]), []).append(place)
+    right = [logs[places].mean(0).argmax() == truth[places[0]] for places in wells.values()]
+    assert abs(told["accuracy"]["well"]["top1"]["value"] - np.mean(right)) < 1e-12
+    assert told["screen"]["wells"] == len(wells) == 24
+
+
+def test_layout_tricks_stand_apart_and_gain(told: dict) -> None:
+    found = told["accuracy"]["layout_informed"]
+    assert found["basis"] == "layout-informed, not generalisation"
+    assert found["groups"] == 2
+    assert found["capacity"] == 1
+    plain = told["accuracy"]["well"]["top1"]["value"]
+    assert found["plate_groups"]["value"] >= plain
+    assert found["plate_groups_and_assignment"]["value"] >= found["plate_groups"]["value"] - 0.05
+
+
+def test_baselines_are_always_there(told: dict) -> None:
+    baselines = told["accuracy"]["baselines"]
+    assert baselines["chance"]["value"] == 1 / CLASSES
+    assert baselines["brightness"]["value"] < 0.35
+    assert baselines["plate_mean"]["value"] < 0.35
+    assert set(told["embedding"]) == {"model", "brightness", "plate_mean", "chance"}
+
+
+def test_tvn_takes_out_the_batches(told: dict) -> None:
+    raw, tvn = told["embedding"]["model"]["raw"], told["embedding"]["model"]["tvn"]
+    assert tvn["retrieval"]["value"] > raw["retrieval"]["value"]
+    assert tvn["retrieval"]["low"] > told["embedding"]["chance"]["raw"]["retrieval"]["value"]
+    assert tvn["consistency"]["null"] < tvn["consistency"]["value"]
+
+
+def test_an_empty_screen_is_at_chance() -> None:
+    told = score(made(effect=0.0, seed=4), draws=200, null=100)
+    site = told["accuracy"]["site"]["top1"]
+    assert site["low"] <= 1 / CLASSES <= site["high"]
+    tvn = told["embedding"]["model"]["tvn"]
+    assert tvn["retrieval"]["value"] < 0.45
+    assert tvn["consistency"]["significant_share"] < 0.5
+
+
+def test_the_other_batchs_neighbour_is_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    label, batch = np.tile(np.arange(5), 4), np.repeat(np.arange(4), 5)
+    values = standardised(rng.normal(size=(5, 3))[label] + 0.5 * rng.normal(size=(20, 3)))
+    wells = Wells(label, batch, np.zeros(20, bool), np.full(20, ""))
+    found = embedding_scores(values, wells, How(0, 100, 0))
+    right = []
+    for row in range(20):
+        others = batch != batch[row]
+        nearest = KNeighborsClassifier(1, metric="cosine").fit(values[others], label[others])
+        right.append(nearest.predict(values[[row]])[0] == label[row])
+    assert found["other_batch_neighbour"]["value"] == np.mean(right)
+    assert found["consistency"]["reason"] == "no profile is a control"
+
+
+def test_centroids_never_use_the_own_batch() -> None:
+    values, label, batch = np.array([[0.0], [1.0], [0.1], [5.0]]), np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1])
+    logs = centroid_logs(values, label, batch, np.ones(4, bool), 2)
+    np.testing.assert_allclose(logs[:2], [[-0.01, -25], [-0.81, -16]])
+    alone = centroid_logs(values, label, np.zeros(4, int), np.ones(4, bool), 2)
+    assert np.isneginf(alone).all()
+
+
+def test_relations_are_scored_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("entity1,entity2\n0,1\n2,3\n")
+    assert read_relations(path) == [("0", "1"), ("2", "3")]
+    told = score(made(), relations=path, draws=0, null=100)
+    # Eight perturbations are too few for a map, and that is said.
+    assert told["embedding"]["model"]["tvn"]["relationship_recall"]["reason"].startswith("a map of 8 entities")
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(DamagedError, match="entity1"):
+        read_relations(path)
+    with pytest.raises(NotFoundError):
+        read_relations(tmp_path / "none.csv")
+
+
+def test_without_probabilities_embeddings_are_scored_alone(table: pa.Table) -> None:
+    names = [name for name in table.column_names if not name.startswith(("LogProbability", "PixelMean"))]
+    told = score(table.select(names), draws=0, null=100)
+    assert "accuracy" not in told
+    assert set(told["embedding"]) == {"model", "chance"}
+
+
+def test_it_is_the_same_from_a_file_and_again(table: pa.Table, told: dict, tmp_path: Path) -> None:
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert json.dumps(score(tmp_path / "t.parquet", draws=50, null=100)) == json.dumps(told)
+
+
+def test_bad_input_is_named(table: pa.Table) -> None:
+    with pytest.raises(LeakageError, match="every treated row"):
+        score(made(seen=EXPERIMENTS))
+    with pytest.raises(NotFoundError, match="no column 'Metadata_Gene'"):
+        score(table, perturbation="Metadata_Gene")
+    with pytest.raises(EmptyError, match="no row is treated"):
+        score(table, treated={"Metadata_Well_Type": "compound"})
+    renamed = [name.replace("LogProbability_", "LogProbability_x") for name in table.column_names]
+    columns = [Column(n, "qc", family="LogProbability") for n in renamed if n.startswith("LogProbability")]
+    with pytest.raises(EmptyError, match="has a class that was learnt"):
+        score(with_columns(table.rename_columns(renamed), columns))
+    place = table.column_names.index("screen_2")
+    gap = pa.array([None, *table["screen_2"].to_pylist()[1:]], pa.float64())
+    with pytest.raises(NotFiniteError, match="1 rows with gaps"):
+        score(table.set_column(place, table.schema.field("screen_2"), gap))
