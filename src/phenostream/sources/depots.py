@@ -145,7 +145,7 @@ class LocalDepot(LocalStore):
 
     def is_empty(self) -> bool:
         """See `Depot`."""
-        return not self.root().is_dir() or not any(self.root().iterdir())
+        return not any(files for *_, files in os.walk(self.root()))
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         """See `Depot`."""

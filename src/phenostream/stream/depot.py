@@ -50,7 +50,7 @@ OWNER = "owner.json"
 _ROOMS = ("parts", "illumination")
 
 _COPY = "ledger-copy.db"
-_EVERY = 600.0
+EVERY = 600.0
 _NAMES_SOMETHING = "SELECT 1 FROM parts UNION ALL SELECT 1 FROM fits LIMIT 1"
 
 
@@ -70,7 +70,7 @@ class RunDepot:
         journal: Journal,
         budget: Budget,
         halted: Event,
-        every: float = _EVERY,
+        every: float | None = None,
     ) -> None:
         """Put into `depot`, whose waits end when `halted`; the ledger's copy is renewed after `every` seconds."""
         self.at = at
@@ -79,7 +79,7 @@ class RunDepot:
         self._journal = journal
         self._budget = budget
         self._halted = halted
-        self._every = every
+        self._every = EVERY if every is None else every
         self._copied = time.monotonic()
         self._copying: Future[bool] | None = None
 
@@ -136,13 +136,21 @@ class RunDepot:
         return token
 
     def _refuse_unowned(self, ledger: Ledger) -> None:
-        if ledger.query(_NAMES_SOMETHING):
-            where = ledger.get("parts_at") or "the run folder"
+        """Nobody's: fine where nothing lies there, or where this run was before and somebody has taken its mark."""
+        empty, known = _calmly(self._depot.is_empty), ledger.get("parts_at")
+        names = ledger.query(_NAMES_SOMETHING)
+        if names and known == self.at and empty:
+            raise LedgerError(
+                f"{self.at} has been emptied: it held the parts of this run",
+                remedy="`phenostream verify --repair` computes all of them again",
+            )
+        if names and known != self.at:
+            where = known or "the run folder"
             raise LedgerError(
                 f"the parts of this run lie in {where}, not in {self.at}",
                 remedy="bring output.parts back to what it was, or choose another --out",
             )
-        if not _calmly(self._depot.is_empty):
+        if not (empty or known == self.at):
             raise ExistsError(f"{self.at} holds other files", remedy="choose an empty prefix or folder")
 
     def _take(self, token: str, run: str, *, new: bool) -> None:
@@ -230,8 +238,7 @@ class RunDepot:
     def _copy(self) -> bool:
         """Put run.json and a consistent copy of the ledger; the copy is scratch, and leased as such."""
         path = self._folder / "ledger.db"
-        size = sum(on_disk(one.stat().st_size) for one in self._folder.glob("ledger.db*"))
-        if (lease := self._budget.lease(size)) is None:
+        if (lease := self._budget.lease(on_disk(_size_of_copy(path)))) is None:
             return False
         copy = self._folder / "spool" / f"{uuid.uuid4().hex[:8]}-{_COPY}"
         try:
@@ -318,6 +325,12 @@ def refuse_moved(ledger: Ledger, folder: Path) -> None:
 
 def _room(path: str) -> tuple[str, str]:
     return path.partition("/")[0], Path(path).suffix
+
+
+def _size_of_copy(path: Path) -> int:
+    with closing(sqlite3.connect(path, timeout=30)) as database:
+        pages, size = (database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    return int(pages * size)
 
 
 def _copy_database(path: Path, copy: Path) -> None:

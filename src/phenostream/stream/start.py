@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from phenostream.values import Store
 
 
-_GRACE = 2.0
+_GRACE = 1.0
 
 
 @dataclass(frozen=True, slots=True)

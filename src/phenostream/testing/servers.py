@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import random
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Fault", "Faults", "FaultyServer", "FtpServer", "GcsServer", "RangeServer", "S3Server", "StandInAscp"]
 
-Kind = Literal["reset", "stall", "flip", "busy", "broken", "wrong-length", "etag", "ignore-range", "wrong-range"]
+Kind = Literal[
+    "reset", "stall", "flip", "busy", "broken", "wrong-length", "etag", "ignore-range", "wrong-range", "forbidden"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,9 @@ class Fault:
 
     Attributes:
         kind: ``reset`` the connection after `after` body bytes; ``stall`` there for `seconds`; ``flip`` one bit of the
-            byte at `after`; ``busy`` is 503 with Retry-After `seconds`; ``broken`` is 500; ``wrong-length`` announces
-            one byte more; ``etag`` is another ETag; ``ignore-range`` sends the whole file; ``wrong-range`` sends, and
-            announces, a range one byte later.
+            byte at `after`; ``busy`` is 503 with Retry-After `seconds`; ``broken`` is 500; ``forbidden`` is 403;
+            ``wrong-length`` announces one byte more; ``etag`` is another ETag; ``ignore-range`` sends the whole file;
+            ``wrong-range`` sends, and announces, a range one byte later.
         after: body bytes before it happens; None: half of them.
         seconds: of ``stall`` and ``busy``.
     """
@@ -108,6 +111,8 @@ class FaultyServer(RangeServer):
         if fault.kind == "busy":
             told = {"Retry-After": str(int(fault.seconds)), "Content-Length": "0"}
             return Answer(HTTPStatus.SERVICE_UNAVAILABLE, told)
+        if fault.kind == "forbidden":
+            return Answer(HTTPStatus.FORBIDDEN, {"Content-Length": "0"})
         if fault.kind == "broken":
             return Answer(HTTPStatus.INTERNAL_SERVER_ERROR, {"Content-Length": "0"})
         asked = dict(headers)
@@ -185,6 +190,9 @@ class S3Server:
 
     Attributes:
         buckets: name of each bucket and the folder whose files it holds.
+        faults: what goes wrong with the next objects that phenostream puts: ``busy``, ``broken``, ``forbidden``,
+            ``stall`` (before the object is stored), ``flip`` (a bit, on the way in), ``etag`` (another than the MD5).
+        stored: path of each object that phenostream has put, ``/bucket/key``, failed ones included.
     """
 
     def __init__(self, buckets: Mapping[str, str | os.PathLike[str]], *, public: bool = True) -> None:
@@ -193,6 +201,8 @@ class S3Server:
         Raises MissingExtraError on entering where moto is not installed.
         """
         self.buckets = {name: Path(folder) for name, folder in buckets.items()}
+        self.faults = Faults()
+        self.stored: list[str] = []
         self._acl = "public-read" if public else "private"
         self._server: Any = None
 
@@ -224,6 +234,8 @@ class S3Server:
             raise MissingExtraError("moto is not installed", remedy='pip install "moto[s3,server]"') from error
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._server.start()
+        service = self._server._server  # noqa: SLF001  (moto gives no other way in)
+        service.app = _Unreliable(service.app, self)
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request helps nobody
         for name, folder in self.buckets.items():
             self.add(name, folder)
@@ -247,6 +259,46 @@ class S3Server:
         client.close()
         self._server.stop()
         self._server = None
+
+
+class _Unreliable:
+    """A WSGI application whose storing of objects goes wrong as a server's `faults` say."""
+
+    def __init__(self, app: Any, server: S3Server) -> None:
+        self._app, self._server = app, server
+
+    def __call__(self, environ: dict[str, Any], start: Any) -> Any:
+        ours = environ.get("HTTP_USER_AGENT", "").startswith("phenostream")
+        if not ours or environ["REQUEST_METHOD"] != "PUT":
+            return self._app(environ, start)
+        self._server.stored.append(environ["PATH_INFO"])
+        fault = self._server.faults.draw()
+        if fault is None:
+            return self._app(environ, start)
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        if fault.kind in _REFUSALS:
+            start(_REFUSALS[fault.kind], [("Content-Length", "0")])
+            return []
+        if fault.kind == "stall":
+            time.sleep(fault.seconds)
+        if fault.kind == "flip":
+            after = len(body) // 2 if fault.after is None else fault.after
+            body = body[:after] + bytes([body[after] ^ 1]) + body[after + 1 :]
+        told = _other_etag(start) if fault.kind == "etag" else start
+        return self._app(environ | {"wsgi.input": io.BytesIO(body)}, told)
+
+
+_REFUSALS = {"busy": "503 Slow Down", "broken": "500 Internal Server Error", "forbidden": "403 Forbidden"}
+
+
+def _other_etag(start: Any) -> Any:
+    """A WSGI `start_response` that tells an ETag which is no MD5, as a service that encrypts with a key does."""
+
+    def told(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+        others = [(name, value) for name, value in headers if name.lower() != "etag"]
+        return start(status, [*others, ("ETag", f'"{random.getrandbits(128):032x}"')], *more)
+
+    return told
 
 
 def _emptied(client: Any, bucket: str) -> None:
