@@ -27,7 +27,7 @@ def pairwise(values: np.ndarray) -> float:
 
 def test_it_is_the_mean_over_all_pairs() -> None:
     found = perturbation_consistency(VALUES, GROUPS, CONTROLS)
-    expected = [pairwise(VALUES[GROUPS == one]) for one in range(6)]
+    expected = [pairwise(VALUES[one == GROUPS]) for one in range(6)]
     np.testing.assert_allclose(found.value[:6], expected, atol=1e-12)
     assert np.isnan(found.value[6])
     assert found.members.tolist() == [5] * 6 + [1]

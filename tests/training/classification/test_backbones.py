@@ -19,7 +19,7 @@ def test_a_backbone_gives_as_many_features_as_it_says(name: str, shape: dict) ->
 
 
 def test_faults_are_named() -> None:
-    with pytest.raises(RecipeError, match="no backbone 'vgg'.*resnet"):
+    with pytest.raises(RecipeError, match=r"no backbone 'vgg'.*resnet"):
         backbones.settings("vgg", {})
     with pytest.raises(RecipeError, match="no backbone 'unet'"):
         backbones.settings("unet", {})

@@ -60,7 +60,7 @@ def test_a_class_that_is_not_learnt_is_left_out_and_counted(packed: Path) -> Non
 
 
 def test_bad_input_is_named(packed: Path) -> None:
-    with pytest.raises(ChannelMissingError, match="no channel 'GFP'.*DNA, ER"):
+    with pytest.raises(ChannelMissingError, match=r"no channel 'GFP'.*DNA, ER"):
         opened(packed, channels=("GFP",))
     with pytest.raises(NotFoundError, match="no column 'compound'"):
         opened(packed, label="compound")
@@ -70,11 +70,9 @@ def test_bad_input_is_named(packed: Path) -> None:
         opened(packed, where={"well_type": "empty"})
     with pytest.raises(RecipeError, match="all sites to learn from have cell_type 'RPE'"):
         opened(packed, label="cell_type", where={"cell_type": "RPE"})
+    strange = SplitSettings(train={"dataset": "train", "sirna_id": (0, 1)}, keep={"dataset": "test", "sirna_id": 2})
     with pytest.raises(EmptyError, match="share no sirna_id"):
-        division = SplitSettings(
-            train={"dataset": "train", "sirna_id": (0, 1)}, keep={"dataset": "test", "sirna_id": 2}
-        )
-        opened(packed, division=division)
+        opened(packed, division=strange)
     with pytest.raises(LeakageError, match="experiment"):
         opened(packed, division=SplitSettings(train={"site": 1}, keep={"site": 2}))
     with pytest.raises(NotFoundError, match="no finished pack"):

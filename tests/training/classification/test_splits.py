@@ -73,7 +73,7 @@ def test_what_is_kept_is_not_learnt_from() -> None:
 def test_bad_divisions_are_named() -> None:
     with pytest.raises(NotFoundError, match="no column 'batch'"):
         split(TABLE, SplitSettings(train={"batch": "1"}))
-    with pytest.raises(EmptyError, match="no site has dataset valid.*there are test, train"):
+    with pytest.raises(EmptyError, match=r"no site has dataset valid.*there are test, train"):
         split(TABLE, SplitSettings(keep={"dataset": "valid"}))
     with pytest.raises(EmptyError, match="all of"):
         split(TABLE, SplitSettings(keep={"dataset": "test", "experiment": "H-1"}))

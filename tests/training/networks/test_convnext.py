@@ -15,8 +15,14 @@ def weights(module: nn.Module) -> int:
 # classes; the second version has GRN in place of the layer scale, which is 7 vectors more a block, under 0.3 %).
 @pytest.mark.parametrize(
     ("size", "published", "within"),
-    [("tiny", 28_589_128, 0), ("atto", 3.7e6, 0.01), ("femto", 5.2e6, 0.01), ("pico", 9.1e6, 0.01), ("nano", 15.6e6, 0.01)],
-)  # fmt: skip
+    [
+        ("tiny", 28_589_128, 0),
+        ("atto", 3.7e6, 0.01),
+        ("femto", 5.2e6, 0.01),
+        ("pico", 9.1e6, 0.01),
+        ("nano", 15.6e6, 0.01),
+    ],
+)
 def test_the_number_of_weights_is_the_published_one(size: str, published: float, within: float) -> None:
     network = convnext.backbone(3, convnext.Settings(size=size))
     count = weights(network) + weights(nn.Linear(network.width, 1000))
