@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from phenostream.objects.instances import Rule, instances, typical_diameter
 from phenostream.objects.resample import resample
-from phenostream.objects.trained import WORKING, label_with, shape_at, stretched
+from phenostream.objects.trained import WORKING, averaged, label_with, shape_at, stretched
 from phenostream.testing.segmenters import best_overlaps, nuclei
 
 
@@ -117,3 +117,19 @@ def test_images_are_enlarged_and_shrunk_within_reason():
     assert shape_at((100, 200), 10) == (300, 600)
     assert shape_at((1000, 2000), 1e-6) == (16, 32)
     assert shape_at((1, 50), 0.1) == (3, 150)
+
+
+def test_views_are_mirrored_there_and_back():
+    image = np.random.default_rng(0).random((4, 5), dtype=np.float32)
+    seen = []
+
+    def predict(plane):
+        seen.append(plane)
+        return np.stack([plane, np.arange(20, dtype=np.float32).reshape(4, 5), plane])
+
+    for views in (1, 2, 4):
+        seen.clear()
+        maps = averaged(predict, views)(image)
+        assert len({one.tobytes() for one in seen}) == len(seen) == views
+        assert np.allclose(maps[0], image)
+    assert np.allclose(maps[1], 9.5)  # a ramp over all mirror images is flat

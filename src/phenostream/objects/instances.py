@@ -36,8 +36,8 @@ class Rule(NamedTuple):
     smooth: float = 0.06
     contact: float = 0.5
     saddle: float = 0.15
-    least: float = 0.05
-    sure: float = 0.77
+    least: float = 0.03
+    sure: float = 0.75
 
 
 RULE = Rule()

@@ -32,26 +32,32 @@ def cut(
     Returns:
         (1, side, side) float32 and (C, side, side) float32 of 0 to 1. Beyond the border both are mirrored.
     """
-    grid = _grid((image.shape[1], image.shape[2]), side, rng, around)
-    told: dict[str, Any] = {"mode": "bilinear", "padding_mode": "reflection", "align_corners": False}
-    window = functional.grid_sample(image[None], grid, **told)[0]
-    return window, functional.grid_sample(maps[None].float() / 255, grid, **told)[0]
-
-
-def _grid(shape: tuple[int, int], side: int, rng: np.random.Generator, around: tuple[float, float] | None) -> Tensor:
-    rows, columns = shape
     scale = min(max(math.exp(rng.normal(0, 0.22)), 0.5), 2.0)
     stretch = math.exp(rng.normal(0, 0.06))
-    turn = rng.uniform(0, 2 * math.pi) if rng.random() < 0.3 else math.pi / 2 * int(rng.integers(4))
-    along = (-1 if rng.random() < 0.5 else 1) / (scale * stretch)
-    across = stretch / scale
     half = side / scale / 2
-    y = _place(rows, half, rng, None if around is None else around[0])
-    x = _place(columns, half, rng, None if around is None else around[1])
+    near = (None, None) if around is None else around
+    middle = [_place(length, half, rng, one) for length, one in zip(image.shape[1:], near, strict=True)]
+    # Only what can be seen is converted and sampled.
+    reach = math.ceil(1.5 * half * max(stretch, 1 / stretch)) + 2
+    low = [max(0, int(one) - reach) for one in middle]
+    seen = (slice(None), *(slice(first, int(one) + reach) for first, one in zip(low, middle, strict=True)))
+    grid = _grid(image[seen], (middle[0] - low[0], middle[1] - low[1]), side, (scale * stretch, scale / stretch), rng)
+    told: dict[str, Any] = {"mode": "bilinear", "padding_mode": "reflection", "align_corners": False}
+    window = functional.grid_sample(image[seen][None], grid, **told)[0]
+    return window, functional.grid_sample(maps[seen][None].float() / 255, grid, **told)[0]
+
+
+def _grid(
+    image: Tensor, middle: tuple[float, float], side: int, scales: tuple[float, float], rng: np.random.Generator
+) -> Tensor:
+    """Where in `image` the pixels of the window lie, turned and mirrored at random."""
+    _, rows, columns = image.shape
+    turn = rng.uniform(0, 2 * math.pi) if rng.random() < 0.3 else math.pi / 2 * int(rng.integers(4))
+    along, across = (-1 if rng.random() < 0.5 else 1) / scales[0], 1 / scales[1]
     cosine, sine = math.cos(turn), math.sin(turn)
     affine = [
-        [cosine * along * side / columns, -sine * across * side / columns, 2 * x / columns - 1],
-        [sine * along * side / rows, cosine * across * side / rows, 2 * y / rows - 1],
+        [cosine * along * side / columns, -sine * across * side / columns, 2 * middle[1] / columns - 1],
+        [sine * along * side / rows, cosine * across * side / rows, 2 * middle[0] / rows - 1],
     ]
     return functional.affine_grid(torch.tensor([affine]), [1, 1, side, side], align_corners=False)
 
@@ -64,8 +70,8 @@ def _place(length: int, half: float, rng: np.random.Generator, near: float | Non
 
 
 def photograph(image: Tensor, rng: np.random.Generator) -> Tensor:
-    """`image` (1, Y, X) as another instrument might have taken it; every third almost as it was."""
-    if rng.random() < 0.35:
+    """`image` (1, Y, X) as another instrument might have taken it; every other one almost as it was."""
+    if rng.random() < 0.5:
         return image * math.exp(rng.normal(0, 0.1))
     for share, change in _CHANGES:
         if rng.random() < share:

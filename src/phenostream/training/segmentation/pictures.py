@@ -46,7 +46,7 @@ def read_pictures(folder: Path) -> list[Picture]:
     for kind, name, data in _files(folder):
         found.setdefault(name, {})[kind] = tifffile.imread(io.BytesIO(data))
     if not found:
-        raise NotFoundError(f"no images/*.tif with masks/*.tif in {folder}", remedy="set task.data to their folder")
+        raise NotFoundError(f"no images/*.tif with masks/*.tif in {folder}", remedy="set settings.data to their folder")
     return [_picture(name, pair) for name, pair in sorted(found.items())]
 
 

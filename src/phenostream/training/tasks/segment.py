@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path  # noqa: TC003  (pydantic reads it)
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
 from phenostream.inference import Image, Output, Package, write_package
 from phenostream.objects.instances import RULE, Rule, typical_diameter
 from phenostream.objects.resample import resample
-from phenostream.objects.trained import PERCENTILES, WORKING, label_with, shape_at, stretched
+from phenostream.objects.trained import PERCENTILES, WORKING, averaged, label_with, shape_at, stretched
 from phenostream.training.export import to_onnx
 from phenostream.training.losses.segment import map_losses
 from phenostream.training.networks.unet import UNet
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _TOUCHING, _SEEN = 0.35, 0.75  # shares of windows with a contact in them, and with at least an object
 _PLACES = 400  # that are kept of each picture
+_VIEWS = 2  # as the segmenter's default
 _RARE = 0.35  # 0: images of all shapes are drawn alike; 1: each shape as often
 
 
@@ -49,8 +50,15 @@ class Settings(BaseModel):
     side: int = Field(128, ge=32, multiple_of=16, description="Side of a window.")
     diameter: float = Field(WORKING, gt=4, description="Typical diameter at which objects are shown to the network.")
     empty: float = Field(0.01, ge=0, lt=1, description="Share of windows with nothing but noise.")
-    widths: tuple[int, ...] = Field((24, 48, 72, 96), min_length=2, description="Channels of the network's levels.")
+    widths: tuple[int, ...] = Field((32, 64, 128, 192), min_length=2, description="Channels of the network's levels.")
     rule: Rule = Field(RULE, description="How maps become objects; kept in the package.")
+
+    @model_validator(mode="after")
+    def fold_is_one_of_the_folds(self) -> Self:
+        """Folds are counted from 0."""
+        if self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} of {self.folds}: the last is {self.folds - 1}")
+        return self
 
 
 def build(settings: Settings) -> Segmentation:
@@ -188,7 +196,7 @@ class Segmentation(Task):
             maps = network(tensor.to(next(network.parameters()).device)).float().sigmoid()[0].cpu().numpy()
             return np.asarray(maps[:, : plane.shape[0], : plane.shape[1]], np.float32)
 
-        return label_with(predict, image, working=self.settings.diameter, rule=self.settings.rule)
+        return label_with(averaged(predict, _VIEWS), image, working=self.settings.diameter, rule=self.settings.rule)
 
     def data(self) -> Mapping[str, str]:
         """Hashes of the files learnt from."""
