@@ -8,9 +8,9 @@ whole batches of 16 sites as arrays; before the clock starts, the digests of wha
 turns, one epoch each, for as many rounds as asked; of each the best epoch counts, since whatever else the machine does
 only ever adds time. Reading is from a warm page cache; the limits of codec and disk stand beside it.
 
-The screen is generated (dark, as real ones are, with shot noise), and so are loose PNG files (OpenCV's defaults),
-TFRecord with whole-file gzip, WebDataset tar files and litdata chunks of Zstandard items; tensorstore reads the pack
-itself.
+The screen is generated, as dark as RxRx1 and enlarged until cells have the size and PNG files the bytes that RxRx1's
+have (62 kB). Beside the pack, which tensorstore reads as the Zarr array that it is, there are loose PNG files (OpenCV's
+defaults), TFRecord with whole-file gzip, WebDataset tar files and litdata chunks of Zstandard items.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ import numpy as np
 
 BATCH = 16
 FEWEST = 32
+ENLARGED = 4
 SHAPE = (6, 512, 512)
 # Reached from environments that have no phenostream: nothing of it is imported above.
 
@@ -72,7 +73,7 @@ class Ours:
         from phenostream.datasets import loading
 
         self.pack = datasets.open_pack(folder / "pack")
-        self.batches = loading.batches(self.pack, batch_size=BATCH, settings=loading.LoadSettings(threads=2))
+        self.batches = loading.batches(self.pack, batch_size=BATCH)
 
     def epoch(self) -> Iterator[np.ndarray]:
         return (batch.pixels for batch in self.batches)
@@ -240,6 +241,7 @@ LOADERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "loose PNG": (Png, "others"),
     "TFRecord GZIP, TensorFlow": (TfRecord, "tensorflow"),
 }
+ALWAYS = ("codec alone", "phenostream")
 PEERS = ("tensorstore", "litdata", "litdata, 2 workers", "webdataset", "webdataset, 2 workers")
 
 
@@ -367,17 +369,15 @@ def prepare(folder: Path, sites: int, interpreters: dict[str, str]) -> int:
     from phenostream.synthetic.screen import ScreenDesign, fields
 
     wells, (height, width) = max(4, sites // 12), SHAPE[1:]
-    design = ScreenDesign(
-        perturbations=2 * (wells - 2), positives=1, negatives=1, sites=1, shape=(2 * height, 2 * width), missing=0.0
-    )
-    # Binned, as the original's are: the camera's noise is then what it is there.
-    binned = [replace(one, pixels=lambda read=one.pixels: halved(read())) for one in fields(design)]
-    datasets.pack(binned, folder / "pack", settings=datasets.PackSettings(by=(), shard_mb=16))
+    small = (height // ENLARGED, width // ENLARGED)
+    design = ScreenDesign(perturbations=2 * (wells - 2), positives=1, negatives=1, sites=1, shape=small, missing=0.0)
+    large = [replace(one, pixels=lambda read=one.pixels: enlarged(read())) for one in fields(design)]
+    datasets.pack(large, folder / "pack", settings=datasets.PackSettings(by=(), shard_mb=16))
     pack = datasets.open_pack(folder / "pack")
     np.save(folder / "sites.npy", pack.read(range(len(pack))))
     files = max(1, len(pack) // 6)
     datasets.export(pack, folder / "tfrecord", {"format": "tfrecord", "controls": True, "sites_per_file": files})
-    datasets.export(pack, folder / "webdataset", {"format": "webdataset"})
+    datasets.export(pack, folder / "webdataset", {"format": "webdataset", "sites_per_file": files})
     for name in WRITERS:
         if "others" in interpreters:
             command = [interpreters["others"], __file__, "--write", name, "--folder", str(folder)]
@@ -385,11 +385,12 @@ def prepare(folder: Path, sites: int, interpreters: dict[str, str]) -> int:
     return len(pack)
 
 
-def halved(site: np.ndarray) -> np.ndarray:
-    """(C, Y, X) in means of 2 x 2 pixels."""
-    channels, height, width = site.shape
-    blocks = site.reshape(channels, height // 2, 2, width // 2, 2)
-    return np.rint(blocks.mean(axis=(2, 4), dtype=np.float32)).astype(site.dtype)
+def enlarged(site: np.ndarray) -> np.ndarray:
+    """(C, Y, X) with `ENLARGED` times the side, linear between pixels."""
+    from scipy import ndimage
+
+    large = ndimage.zoom(site.astype(np.float32), (1, ENLARGED, ENLARGED), order=1)
+    return np.rint(large).astype(site.dtype)
 
 
 def stored(folder: Path, name: str) -> int:
@@ -460,8 +461,8 @@ def ratios(told: Told) -> None:
         print(f"| {name} | {bar} | {ratio:.2f} | {rounds:.2f} | {work_done:.2f} |")
 
 
-def compare(folder: Path, rounds: int, sites: int, interpreters: dict[str, str]) -> None:
-    names = [name for name, (_, whose) in LOADERS.items() if whose in interpreters]
+def compare(folder: Path, rounds: int, sites: int, interpreters: dict[str, str], only: list[str]) -> None:
+    names = [name for name, (_, whose) in LOADERS.items() if whose in interpreters and (name in only or not only)]
     peers = [Peer(name, interpreters[LOADERS[name][1]], folder) for name in names]
     digests = {peer.name: peer.ask("digest") for peer in peers}
     if len({*digests.values()}) != 1:
@@ -493,6 +494,7 @@ def main() -> None:
     arguments.add_argument("--folder", type=Path, default=None, help="keep the files here, or take them from here")
     arguments.add_argument("--tensorflow", default=None, help="interpreter that has TensorFlow")
     arguments.add_argument("--others", default=None, help="interpreter that has the other loaders")
+    arguments.add_argument("--only", nargs="*", default=[], choices=list(LOADERS), help="these beside ours")
     arguments.add_argument("--serve", default=None, help=argparse.SUPPRESS)
     arguments.add_argument("--write", default=None, help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
@@ -510,7 +512,7 @@ def main() -> None:
         if not (folder / "sites.npy").is_file():
             prepare(folder, chosen.sites, interpreters)
         sites = len(np.load(folder / "sites.npy", mmap_mode="r"))
-        compare(folder, chosen.rounds, sites, interpreters)
+        compare(folder, chosen.rounds, sites, interpreters, [*ALWAYS, *chosen.only] if chosen.only else [])
 
 
 if __name__ == "__main__":

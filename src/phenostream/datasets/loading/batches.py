@@ -151,7 +151,7 @@ class Batches:
 
     def _loaded(self, steps: Iterator[Step]) -> Iterator[Batch]:
         memory = self._memory(fresh)
-        threads = self.settings.threads or engine.usable_cores()
+        threads = self.settings.threads or engine.usual_threads()
         # Enough for every thread; more would only put off the first batch where batches are small.
         ahead = min(max(1, self.settings.prefetch_mb * _MB // memory.size), max(_AHEAD, 4 * threads))
         for filling in engine.filled(self.pack, steps, self._reader(), memory, threads=threads, ahead=ahead):

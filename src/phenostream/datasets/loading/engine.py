@@ -74,10 +74,10 @@ class _Job(NamedTuple):
     place: int
 
 
-def usable_cores() -> int:
-    """Cores that this process may use, 16 at most."""
+def usual_threads() -> int:
+    """Two more than the cores that this process may use, since some wait for the disk; 16 at most."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, _MOST_THREADS)
+    return min(cores + 2, _MOST_THREADS)
 
 
 def filled(

@@ -24,7 +24,9 @@ class LoadSettings(BaseModel):
     faults: Literal["fail", "skip"] = Field(
         "fail", description="Damaged and missing sites: an error, or left out of their batch and counted."
     )
-    threads: int = Field(0, ge=0, description="That read and decode; 0: one a usable core, 16 at most.")
+    threads: int = Field(
+        0, ge=0, description="That read and decode; 0: two more than there are usable cores, 16 at most."
+    )
     prefetch_mb: int = Field(256, ge=0, description="Megabytes of decoded batches made ahead; one batch at least.")
     ahead_mb: int = Field(96, ge=1, description="Remote: megabytes of stored sites fetched ahead.")
     cache_mb: int = Field(256, ge=0, description="Remote: megabytes of stored sites kept for when they come again.")
