@@ -133,6 +133,7 @@ def test_a_pack_without_a_channel_is_refused(experiment: training.Experiment, tm
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a minute of processor time; machines may be busy
 def test_perturbations_are_told_apart_on_experiments_never_seen(tmp_path: Path) -> None:
     """Generated screen, pack, fit, score: chance is 1 in 12, brightness alone about one in two."""
     began = time.process_time()
