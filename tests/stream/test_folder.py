@@ -63,3 +63,18 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     with pytest.raises(DiskFullError, match="No space left") as told, room.named_disk(tmp_path):
         raise OSError(28, "No space left on device")
     assert "nothing is lost" in told.value.remedy
+
+
+def test_a_network_file_system_is_known_by_its_mount(tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        f"40 22 0:40 / {tmp_path}/share rw,relatime shared:2 - nfs4 server:/export rw,vers=4.2\n"
+        f"41 22 8:2 / {tmp_path}/share/disk rw,relatime - xfs /dev/sdb1 rw\n"
+    )
+    told = {
+        name: room.network_of(tmp_path / name, mounts)
+        for name in ("share", "share/run", "share/disk/run", "shared", "run")
+    }
+    assert told == {"share": "nfs4", "share/run": "nfs4", "share/disk/run": "", "shared": "", "run": ""}
+    assert room.network_of(tmp_path, tmp_path / "absent") == ""

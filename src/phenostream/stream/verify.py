@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-from collections import defaultdict, deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import defaultdict
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -20,27 +17,24 @@ from phenostream.errors import (
     DiskFullError,
     LedgerError,
     NotFoundError,
-    PhenostreamError,
     RecipeError,
 )
-from phenostream.profiles.places import depot_of, is_mirror, run_folder
-from phenostream.stream.depot import OWNER, owner_of, strays_in
+from phenostream.profiles.places import is_mirror, run_folder
+from phenostream.stream.depot import OWNER
+from phenostream.stream.files import Files
 from phenostream.stream.folder import locked, strays
 from phenostream.stream.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from phenostream.stream.executor import Executor
+    from phenostream.stream.files import File
     from phenostream.stream.recipe import Recipe
     from phenostream.stream.record import Progress
     from phenostream.stream.start import RunResult
-    from phenostream.values import Store
 
-    _File = tuple[str, str, int | None]
-    """Name of a part or model, its sha256, and its bytes where they are known."""
-
-_AHEAD = 8
 _STARS = "**********"
 _PLACE = ("study", "plate", "well", "site", "time", "z")
 _SHELF = "SELECT path, sha256, bytes, rows FROM parts WHERE path BETWEEN ? AND ? ORDER BY path"
@@ -140,8 +134,10 @@ def verify(folder: str | Path) -> Verification:
         if ledger and _is_whole(ledger, tally):
             counts = ledger.counts()
             tally.faults += _contradictions(ledger, path)
-            files = _Files(path)
-            tally.faults += files.owner_faults(ledger)
+            files = Files(path)
+            if files.astray(ledger):
+                told = f"{ledger.get('parts_at')} does not say that it is this run's"
+                tally.faults.append(Fault("ledger", OWNER, told))
             _check_parts(ledger, files, tally)
             _check_fits(ledger, files, tally)
             tally.faults += [
@@ -220,49 +216,12 @@ def _recipe_faults(ledger: Ledger, path: Path) -> Iterator[Fault]:
         yield Fault("ledger", "run.json", "it is not of the recipe that the ledger was made with")
 
 
-class _Files:
-    """The parts and models of a run, wherever they lie."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._depot = depot_of(path)
-
-    def compared(self, files: Sequence[_File]) -> Iterator[tuple[str, str, bytes]]:
-        """What is wrong with each file (name, sha256, bytes), as :func:`_compare` tells it."""
-        if self._depot is None:
-            yield from (_compare(self._path, *file) for file in files)
-            return
-        with ThreadPoolExecutor(_AHEAD) as pool:  # a few at a time: memory does not grow with the run
-            waiting: deque[Future[tuple[str, str, bytes]]] = deque()
-            for file in files:
-                waiting.append(pool.submit(_compare, self._path, *file, depot=self._depot))
-                if len(waiting) > _AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-
-    def strays(self, named: Callable[[str], set[str]]) -> Iterator[str]:
-        """Files in the depot that the ledger does not name."""
-        return strays_in(self._depot, named) if self._depot else iter(())
-
-    def owner_faults(self, ledger: Ledger) -> Iterator[Fault]:
-        """Whether the depot is still this run's."""
-        if self._depot and (owner_of(self._depot) or {}).get("run") != ledger.get("depot_run"):
-            yield Fault("ledger", OWNER, f"{ledger.get('parts_at')} does not say that it is this run's")
-
-    def local_copies(self, files: Sequence[_File]) -> Iterator[tuple[str, str, bytes]]:
-        """The same of models, which workers read in the run folder even where a depot has them too."""
-        for file in files:
-            here = self._depot is not None and (self._path / file[0]).is_file()
-            yield _compare(self._path, *file) if here else ("", "", b"")
-
-
-def _check_parts(ledger: Ledger, files: _Files, tally: _Tally) -> None:
+def _check_parts(ledger: Ledger, files: Files, tally: _Tally) -> None:
     for (shelf,) in ledger.query("SELECT DISTINCT substr(path, 1, 8) FROM parts ORDER BY 1"):
         _check_shelf(ledger, files, shelf, tally)
 
 
-def _check_shelf(ledger: Ledger, files: _Files, shelf: str, tally: _Tally) -> None:
+def _check_shelf(ledger: Ledger, files: Files, shelf: str, tally: _Tally) -> None:
     """The parts of one folder of ``parts/``: a shelf at a time, memory does not grow with the run."""
     units: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
     span = shelf, shelf + chr(0x10FFFF)
@@ -281,9 +240,9 @@ def _check_shelf(ledger: Ledger, files: _Files, shelf: str, tally: _Tally) -> No
                 tally.faults.append(Fault(kind, part, message, **_place(place), key=key))
 
 
-def _check_fits(ledger: Ledger, files: _Files, tally: _Tally) -> None:
+def _check_fits(ledger: Ledger, files: Files, tally: _Tally) -> None:
     fits = ledger.query("SELECT key, plate, channel, path, sha256 FROM fits")
-    wanted: list[_File] = [(file, sha256, None) for *_, file, sha256 in fits]
+    wanted: list[File] = [(file, sha256, None) for *_, file, sha256 in fits]
     looked = zip(fits, files.compared(wanted), files.local_copies(wanted), strict=True)
     for (key, plate, channel, file, _), there, here in looked:
         tally.fits += 1
@@ -291,28 +250,6 @@ def _check_fits(ledger: Ledger, files: _Files, tally: _Tally) -> None:
         tally.bytes += len(there[2])
         if message:
             tally.faults.append(Fault(kind, file, message, plate=plate, channel=channel, key=key))
-
-
-def _compare(
-    folder: Path, name: str, sha256: str, size: int | None, *, depot: Store | None = None
-) -> tuple[str, str, bytes]:
-    """Kind and message of what is wrong with a file's bytes (empty: nothing), and the bytes."""
-    if ".." in Path(name).parts:
-        return "ledger", "the ledger names a file outside the run folder", b""
-    try:
-        data = (folder / name).read_bytes() if depot is None else depot.read(name)
-    except FileNotFoundError:
-        return "missing", "the file is not there", b""
-    except (DamagedError, OSError) as error:
-        if isinstance(error, PhenostreamError) and not isinstance(error, DamagedError):
-            raise  # the depot cannot be reached: that says nothing of the file
-        return "damaged", f"cannot be read: {getattr(error, 'strerror', None) or error}", b""
-    if size is not None and len(data) != size:
-        return "damaged", f"{len(data):,} bytes instead of {size:,}", data
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
-        return "damaged", f"its sha256 is {found[:12]}..., not {sha256[:12]}...", data
-    return "", "", data
 
 
 def _disagreement(data: bytes, rows: int, size: int, owners: list[tuple[Any, ...]]) -> str:
