@@ -16,7 +16,7 @@ from scipy import ndimage
 
 COMMANDS = (
     *("demo", "plan", "run", "status", "export", "report", "segment", "measure", "recipe", "datasource", "verify"),
-    *("embed", "train", "pack", "unpack"),
+    *("embed", "train", "pack", "unpack", "score"),
 )
 GROUPS = ("models", "profiles", "phenotypes", "similarity")
 

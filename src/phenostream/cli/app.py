@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phenostream import __version__
-from phenostream.cli import embed, exits, models, pack, phenotypes, profiles, report, similarity, train
+from phenostream.cli import embed, exits, models, pack, phenotypes, profiles, report, score, similarity, train
 
 if TYPE_CHECKING:
     from phenostream.stream import RunResult
@@ -278,6 +278,7 @@ def datasource(
 app.command(epilog=report.HELP)(report.report)
 app.command(epilog=embed.EPILOG)(embed.embed)
 app.command(epilog=train.EPILOG)(train.train)
+app.command(epilog=score.EPILOG)(score.score)
 app.command(epilog=pack.EPILOG)(pack.pack)
 app.command(epilog=pack.UNPACK_EPILOG)(pack.unpack)
 app.add_typer(profiles.app, name="profiles")

@@ -45,7 +45,9 @@ def report(  # noqa: PLR0913  (one parameter an option)
     from pydantic import ValidationError  # noqa: PLC0415
 
     from phenostream.errors import RecipeError  # noqa: PLC0415
+    from phenostream.profiles.places import run_folder  # noqa: PLC0415
     from phenostream.report import Settings, write  # noqa: PLC0415
+    from phenostream.sources.depots import is_url  # noqa: PLC0415
 
     told = {"controls": controls, "group": group, "plate": plate, "well": well, "embedding": embedding, "seed": seed}
     try:
@@ -53,6 +55,7 @@ def report(  # noqa: PLR0913  (one parameter an option)
     except ValidationError as error:
         first = error.errors()[0]
         raise RecipeError(f"--{first['loc'][0]}: {first['msg']}", remedy="phenostream report --help") from error
+    source = run_folder(source) if is_url(source) else source
     path = write(source, out, settings=settings, phenotypes=phenotypes, figures=figures)
     if json_:
         kept = sorted(str(one) for one in figures.iterdir()) if figures else []

@@ -63,11 +63,12 @@ class Task(Protocol):
         """
         ...
 
-    def stepped(self, network: nn.Module, progress: float) -> None:
+    def stepped(self, network: nn.Module, progress: float) -> None:  # noqa: ARG002  (a default)
         """After each step of the optimizer; `progress` runs to 1. For teachers and annealed temperatures.
 
         Whatever changes here must be a parameter or buffer of the network, so that checkpoints hold it.
         """
+        return
 
     def validate(self, network: nn.Module) -> Mapping[str, float]:  # noqa: ARG002  (a default)
         """Metrics of `network` (in evaluation mode, on its device, gradients off) on examples kept from training."""

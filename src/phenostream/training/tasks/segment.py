@@ -22,7 +22,8 @@ from phenostream.training.plug import Task
 from phenostream.training.segmentation.augment import cut, nothing, photograph
 from phenostream.training.segmentation.pictures import Picture, hashes, read_pictures
 from phenostream.training.segmentation.precision import matches, precision
-from phenostream.training.segmentation.targets import HEAVIEST, MAPS, targets, weights
+from phenostream.training.segmentation.targets import HEAVIEST, MAPS, targets
+from phenostream.training.segmentation.targets import weights as weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -205,7 +206,12 @@ class Segmentation(Task):
     def export(
         self, network: nn.Module, folder: Path, *, training: Mapping[str, Any], metrics: Mapping[str, float]
     ) -> Package:
-        """Write the package; its graph takes stretched intensities and gives maps of 0 to 1."""
+        """Write the package; its graph takes stretched intensities and gives maps of 0 to 1.
+
+        Kernels are rounded to half precision, in the graph as well as in the file of weights: half the bytes to ship.
+        """
+        weights = stored(network)
+        network.load_state_dict(weights)
         unet: UNet = network.unet  # type: ignore[assignment]
         graph = nn.Sequential(network, nn.Sigmoid()).eval()
         side = unet.stride * (2 * unet.halo // unet.stride + 2)
@@ -218,7 +224,8 @@ class Segmentation(Task):
             name=told.name,
             description="Nuclei in fluorescence images: foreground, depth and contact maps from which objects are cut.",
             onnx=to_onnx(graph, [test], outputs=["maps"], dynamic={"image": {0: "n", 2: "y", 3: "x"}}),
-            weights={name: value.numpy() for name, value in network.state_dict().items()},
+            # Half precision: a start for further training; what predicts is the graph, which has all of it.
+            weights={name: value.half().numpy() for name, value in network.state_dict().items()},
             image=Image(["intensity"], stride=unet.stride),
             outputs=[Output("maps", MAPS, halo=unet.halo, description="Each 0 to 1.")],
             test_input=test.numpy(),
@@ -236,13 +243,18 @@ class Segmentation(Task):
         )
 
 
+def stored(network: nn.Module) -> dict[str, Tensor]:
+    """The weights of `network`, its kernels in half precision; means and variances keep theirs."""
+    return {name: value.half() if value.ndim > 1 else value for name, value in network.state_dict().items()}
+
+
 def prepare(picture: Picture, diameter: float) -> Prepared:
     """`picture` at the scale at which its typical diameter is `diameter` pixels."""
     own = typical_diameter(picture.labels) or diameter
     shape = shape_at(picture.image.shape, diameter / own)
     scaled = stretched(picture.image)
     plane = np.zeros(shape, np.float32) if scaled is None else resample(scaled, shape)
-    weight = (weights(picture.labels) - 1) / (HEAVIEST - 1)
+    weight = (weights_of(picture.labels) - 1) / (HEAVIEST - 1)
     maps = np.stack([resample(one, shape) for one in (*targets(picture.labels, own), weight)])
     rng = np.random.default_rng(0)
     contacts, insides = (_some(np.argwhere(where), rng) for where in (maps[2] > 0.4, maps[0] > 0.5))
