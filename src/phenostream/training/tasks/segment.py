@@ -224,8 +224,7 @@ class Segmentation(Task):
             name=told.name,
             description="Nuclei in fluorescence images: foreground, depth and contact maps from which objects are cut.",
             onnx=to_onnx(graph, [test], outputs=["maps"], dynamic={"image": {0: "n", 2: "y", 3: "x"}}),
-            # Half precision: a start for further training; what predicts is the graph, which has all of it.
-            weights={name: value.half().numpy() for name, value in network.state_dict().items()},
+            weights={name: value.numpy() for name, value in weights.items()},
             image=Image(["intensity"], stride=unet.stride),
             outputs=[Output("maps", MAPS, halo=unet.halo, description="Each 0 to 1.")],
             test_input=test.numpy(),
