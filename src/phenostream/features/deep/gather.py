@@ -108,7 +108,7 @@ def _sample(
 
 
 @kernel
-def _sample_some(  # noqa: PLR0917  (compiled code takes arrays, not objects)
+def _sample_some(  # noqa: PLR0913, PLR0917  (compiled code takes arrays, not objects)
     plane: Floats, rows: Places, columns: Places, fine: int, low: np.float32, gain: np.float32, labels: Labels,
     own: int, out: Floats,
 ) -> None:  # fmt: skip
