@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from phenostream.datasets.auditing import Audit, Estimate, audit, estimate
     from phenostream.datasets.exporting import Exported, export, export_formats, read_export, verify_export
+    from phenostream.datasets.loading import LoadSettings, batches, torch_dataset, torch_loader
     from phenostream.datasets.looking import Finding
     from phenostream.datasets.packing import Packed, pack
     from phenostream.datasets.packs import Pack, open_pack
@@ -21,12 +22,14 @@ __all__ = [
     "Exported",
     "Fault",
     "Finding",
+    "LoadSettings",
     "Pack",
     "PackSettings",
     "Packed",
     "Screen",
     "Verified",
     "audit",
+    "batches",
     "estimate",
     "export",
     "export_formats",
@@ -35,6 +38,8 @@ __all__ = [
     "open_screen",
     "pack",
     "read_export",
+    "torch_dataset",
+    "torch_loader",
     "verify_export",
     "verify_pack",
 ]
@@ -45,12 +50,14 @@ _MODULES = {
     "Exported": "exporting",
     "Fault": "verifying",
     "Finding": "looking",
+    "LoadSettings": "loading",
     "Pack": "packs",
     "PackSettings": "settings",
     "Packed": "packing",
     "Screen": "screens",
     "Verified": "verifying",
     "audit": "auditing",
+    "batches": "loading",
     "estimate": "auditing",
     "export": "exporting",
     "export_formats": "exporting",
@@ -59,6 +66,8 @@ _MODULES = {
     "open_screen": "screens",
     "pack": "packing",
     "read_export": "exporting",
+    "torch_dataset": "loading",
+    "torch_loader": "loading",
     "verify_export": "exporting",
     "verify_pack": "verifying",
 }
