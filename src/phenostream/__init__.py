@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from phenostream.features import measure
+    from phenostream.features import embed, measure
     from phenostream.images import fit_illumination
     from phenostream.objects import segment
     from phenostream.profiles import read_profiles
     from phenostream.report import run
 
-__all__ = ["__version__", "fit_illumination", "measure", "read_profiles", "run", "segment"]
+__all__ = ["__version__", "embed", "fit_illumination", "measure", "read_profiles", "run", "segment"]
 
 # Looked up on first use, so that importing the package costs next to nothing.
 _ROOMS = {
     "segment": "phenostream.objects",
     "measure": "phenostream.features",
+    "embed": "phenostream.features",
     "fit_illumination": "phenostream.images",
     "run": "phenostream.report",
     "read_profiles": "phenostream.profiles",

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from phenostream.report.facts import Facts
     from phenostream.report.survey import Survey
 
-_ORDER = ("fetch", "read", "correct", "segment", "measure", "write")
+_ORDER = ("fetch", "read", "correct", "segment", "measure", "embed", "write")
 
 
 @dataclass(frozen=True, slots=True)
