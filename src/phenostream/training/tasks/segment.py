@@ -194,7 +194,7 @@ class Segmentation(Task):
             unet: UNet = network.unet  # type: ignore[assignment]
             fill = [(0, -length % unet.stride) for length in plane.shape]
             tensor = torch.from_numpy(np.pad(plane, fill, mode="reflect"))[None, None]
-            maps = network(tensor.to(next(network.parameters()).device)).float().sigmoid()[0].cpu().numpy()
+            maps = network(tensor.to(next(network.parameters()).device)).detach().float().sigmoid()[0].cpu().numpy()
             return np.asarray(maps[:, : plane.shape[0], : plane.shape[1]], np.float32)
 
         return label_with(averaged(predict, _VIEWS), image, working=self.settings.diameter, rule=self.settings.rule)
