@@ -36,7 +36,8 @@ def test_the_base_never_imports_what_lives_in_extras() -> None:
     extras = {"torch", "cellpose", "stardist", "tensorflow", "anndata", "distributed", "moto"}
     code = (
         "import sys, pkgutil, importlib, phenostream\n"
-        "skip = ('phenostream.testing', 'phenostream.__main__', 'phenostream.training', 'phenostream.datasets.loading.tensors')\n"
+        "skip = ('phenostream.testing', 'phenostream.__main__', 'phenostream.training',"
+        " 'phenostream.datasets.loading.tensors')\n"
         "for module in pkgutil.walk_packages(phenostream.__path__, 'phenostream.'):\n"
         "    if not module.name.startswith(skip): importlib.import_module(module.name)\n"
         f"print(sorted({extras} & set(sys.modules)))"
