@@ -45,6 +45,10 @@ def replace_text(path: Path, text: str) -> None:
     replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+# This process's own: such a lock does not keep a second holder in one process out.
+_held: set[Path] = set()
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -55,14 +59,28 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold `folder` for this process. Raises BusyError with the pid of the one that has it."""
-    with (folder / "lock").open("a+", encoding="utf-8") as file:
+    """Hold `folder` for this process. Raises BusyError with the pid of the one that has it.
+
+    The lock is the process's own: workers that outlive it for a moment, after a kill, do not keep the next one out.
+    """
+    path = (folder / "lock").resolve()
+    if path in _held:
+        raise _busy(str(os.getpid()), folder)
+    with path.open("a+", encoding="utf-8") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
             file.seek(0)
-            raise BusyError(f"process {file.read() or '?'} trains in {folder}", remedy="wait, or stop it") from None
+            raise _busy(file.read(), folder) from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        yield
+        _held.add(path)
+        try:
+            yield
+        finally:
+            _held.discard(path)
+
+
+def _busy(pid: str, folder: Path) -> BusyError:
+    return BusyError(f"process {pid or '?'} trains in {folder}", remedy="wait, or stop it")
