@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from dataclasses import dataclass
@@ -278,7 +277,8 @@ def read_table(store: LocalStore | RemoteStore, name: str, description: Descript
             f"{name} of {place} is not what was packed", remedy="pack again: shards that are whole are kept"
         )
     try:
-        return pq.read_table(io.BytesIO(data))
+        # Not `pq.read_table`: its threads may let go of these bytes after the interpreter ended, which aborts.
+        return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
     except pa.ArrowInvalid as error:
         raise DamagedError(f"{name} of {place} cannot be read: {error}", remedy="pack again") from error
 

@@ -51,7 +51,7 @@ _ROOMS = ("parts", "illumination")
 
 _COPY = "ledger-copy.db"
 EVERY = 600.0
-_NAMES_SOMETHING = "SELECT 1 FROM parts UNION ALL SELECT 1 FROM fits LIMIT 1"
+NAMES_SOMETHING = "SELECT 1 FROM parts UNION ALL SELECT 1 FROM fits LIMIT 1"
 
 
 class RunDepot:
@@ -138,7 +138,7 @@ class RunDepot:
     def _refuse_unowned(self, ledger: Ledger) -> None:
         """Nobody's: fine where nothing lies there, or where this run was before and somebody has taken its mark."""
         empty, known = _calmly(self._depot.is_empty), ledger.get("parts_at")
-        names = ledger.query(_NAMES_SOMETHING)
+        names = ledger.query(NAMES_SOMETHING)
         if names and known == self.at and empty:
             raise LedgerError(
                 f"{self.at} has been emptied: it held the parts of this run",
@@ -314,7 +314,7 @@ def strays_in(depot: LocalDepot | RemoteDepot, named: Callable[[str], set[str]])
 def refuse_moved(ledger: Ledger, folder: Path) -> None:
     """Raise LedgerError where a run whose parts lie in a depot is to go on in its folder."""
     if ledger.get("parts_at"):
-        if ledger.query(_NAMES_SOMETHING):
+        if ledger.query(NAMES_SOMETHING):
             raise LedgerError(
                 f"the parts of {folder} lie in {ledger.get('parts_at')}",
                 remedy="set output.parts to that, or choose another --out",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from phenostream.errors import DamagedError, PhenostreamError
 from phenostream.profiles.places import depot_of
-from phenostream.stream.depot import owner_of, strays_in
+from phenostream.stream.depot import NAMES_SOMETHING, owner_of, strays_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -51,8 +51,14 @@ class Files:
         return strays_in(self._depot, named) if self._depot else iter(())
 
     def astray(self, ledger: Ledger) -> bool:
-        """Whether they lie in a depot that does not say that it is this run's."""
-        return bool(self._depot and (owner_of(self._depot) or {}).get("run") != ledger.get("depot_run"))
+        """Whether they lie in a depot that does not say that it is this run's.
+
+        One that belongs to nobody is in order while the ledger names nothing: the run died before it took it.
+        """
+        if self._depot is None:
+            return False
+        owner = owner_of(self._depot)
+        return bool(owner or ledger.query(NAMES_SOMETHING)) and (owner or {}).get("run") != ledger.get("depot_run")
 
     def local_copies(self, files: Sequence[File]) -> Iterator[tuple[str, str, bytes]]:
         """The same of models, which workers read in the run folder even where a depot has them too."""
