@@ -2,8 +2,9 @@ import gzip
 
 import pytest
 
-from phenostream.errors import DamagedError, RecipeError
-from phenostream.sources.tables import parse
+from phenostream.errors import DamagedError, NotFoundError, RecipeError
+from phenostream.sources import open_store
+from phenostream.sources.tables import parse, read, rows
 
 ALL = ("plate", "well", "site", "experiment")
 
@@ -56,3 +57,19 @@ def test_a_table_without_anything_to_join_on_is_refused():
 def test_what_is_no_table_is_named(raw):
     with pytest.raises(DamagedError, match=r"m\.csv"):
         parse(raw, "m.csv", ALL)
+
+
+def test_rows_as_they_stand():
+    assert rows(b"a,b\n1,\n2,3,4\n", "m.csv") == [{"a": "1", "b": ""}, {"a": "2", "b": "3"}]
+
+
+def test_a_table_lies_at_a_path_a_url_or_below_the_store(tmp_path):
+    (tmp_path / "below").mkdir()
+    for place in ("m.csv", "below/m.csv"):
+        (tmp_path / place).write_text(place)
+    store = open_store(str(tmp_path / "below"))
+    assert read(str(tmp_path / "m.csv"), store, setting="metadata") == b"m.csv"
+    assert read(f"file://{tmp_path}/m.csv", store, setting="metadata") == b"m.csv"
+    assert read("m.csv", store, setting="metadata") == b"below/m.csv"
+    with pytest.raises(NotFoundError, match="correct metadata in the source's settings"):
+        read(str(tmp_path / "lost.csv"), store, setting="metadata")

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic import Field as Setting
 
 from phenostream.errors import NotFoundError, RecipeError
+from phenostream.sources import tables
 from phenostream.sources.names import natural
 from phenostream.sources.patterns import compiled
 from phenostream.sources.presets import PRESETS, Preset
-from phenostream.sources.tables import Annotations, parse
 from phenostream.sources.wells import normal, order, well_name
 from phenostream.values import Channel, Container, Field, FieldId, Plane
 
@@ -286,17 +286,16 @@ def _container(layout: Layout, scheme: Preset, one: _Sighting) -> Container:
     return Container(one.key, _CONTAINERS[_suffix(one.key)], study, plate, one.parts.get("well", ""))
 
 
-def _table(layout: Layout, store: Store, parts: set[str]) -> Annotations | None:
+def _table(layout: Layout, store: Store, parts: set[str]) -> tables.Annotations | None:
     if layout.metadata is None:
         return None
-    if not layout.metadata.is_file() and layout.metadata.is_absolute():
-        raise NotFoundError(f"there is no table {layout.metadata}", remedy="correct metadata in the source's settings")
-    local = layout.metadata.is_file()
-    data = layout.metadata.read_bytes() if local else store.read(layout.metadata.as_posix())
-    return parse(data, layout.metadata.name, parts)
+    data = tables.read(layout.metadata.as_posix(), store, setting="metadata")
+    return tables.parse(data, layout.metadata.name, parts)
 
 
-def _annotated(fields: Iterable[tuple[Field, Mapping[str, str]]], table: Annotations | None) -> tuple[list[Field], int]:
+def _annotated(
+    fields: Iterable[tuple[Field, Mapping[str, str]]], table: tables.Annotations | None
+) -> tuple[list[Field], int]:
     if table is None:
         return [field for field, _ in fields], 0
     done, silent = [], 0

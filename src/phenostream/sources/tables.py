@@ -6,13 +6,17 @@ import csv
 import gzip
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phenostream.errors import DamagedError, RecipeError
+from phenostream.errors import DamagedError, NotFoundError, RecipeError
+from phenostream.sources.stores import open_store
 from phenostream.sources.wells import normal, well_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from phenostream.values import Store
 
 # The names that tables use for the same thing, lower case, without the prefix "metadata_".
 _NAMES = {
@@ -48,8 +52,8 @@ def parse(data: bytes, name: str, parts: Iterable[str]) -> Annotations:
     Raises DamagedError where it is not text with a header, RecipeError where it has no column to join on or says two
     different things of one image.
     """
-    rows = _rows(data, name)
-    columns = {key: column for key in _NAMES if (column := _column(rows[0], key))}
+    lines = rows(data, name)
+    columns = {key: column for key in _NAMES if (column := _column(lines[0], key))}
     split = "well" not in columns and {"row", "column"} <= columns.keys()
     known = (columns.keys() | {"well"} if split else columns.keys()) & {*parts}
     by = tuple(key for key in ("experiment", "plate", "well", "site") if key in known)
@@ -57,7 +61,7 @@ def parse(data: bytes, name: str, parts: Iterable[str]) -> Annotations:
         raise RecipeError(f"{name} has no column to join on", remedy="it needs plate, well, or row and column")
     used = {columns[key] for key in (*by, *(("row", "column") if split else ())) if key in columns}
     found: dict[tuple[str, ...], dict[str, str]] = {}
-    for row in rows:
+    for row in lines:
         place = tuple(_plain(_value(row, columns, key)) for key in by)
         told = {key: value for key, value in row.items() if key not in used and value}
         if found.setdefault(place, told) != told:
@@ -67,20 +71,44 @@ def parse(data: bytes, name: str, parts: Iterable[str]) -> Annotations:
     return Annotations(by, found)
 
 
-def _rows(data: bytes, name: str) -> list[dict[str, str]]:
+def read(where: str, store: Store, *, setting: str) -> bytes:
+    """The bytes of a table at a local path, a URL, or a key of `store`.
+
+    Raises:
+        NotFoundError: no such table; the remedy names the `setting` that says where it is.
+    """
+    if "://" in where:
+        folder, _, name = where.rpartition("/")
+        return open_store(folder).read(name)
+    path = Path(where)
+    if path.is_file():
+        return path.read_bytes()
+    if path.is_absolute():
+        raise NotFoundError(f"there is no table {path}", remedy=f"correct {setting} in the source's settings")
+    return store.read(where)
+
+
+def rows(data: bytes, name: str) -> list[dict[str, str]]:
+    """The rows of a table of text with a header: CSV or TSV by `name`, gzip by content; what is missing is empty.
+
+    Raises:
+        DamagedError: not text in UTF-8, or no row.
+    """
     try:
         plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
         text = io.StringIO(plain.decode("utf-8-sig"), newline="")
         separator = "\t" if name.removesuffix(".gz").endswith((".tsv", ".txt")) else ","
-        rows = [
+        found = [
             {str(key): value or "" for key, value in row.items() if key}
             for row in csv.DictReader(text, delimiter=separator)
         ]
     except (UnicodeDecodeError, csv.Error, OSError, EOFError) as error:
-        raise DamagedError(f"{name} is not a table of text: {error}", remedy="save it as CSV in UTF-8") from error
-    if not rows:
+        raise DamagedError(
+            f"{name} is not a table of text: {error}", remedy="fetch it again, or save it as CSV in UTF-8"
+        ) from error
+    if not found:
         raise DamagedError(f"{name} has no rows", remedy="it needs a header and at least one row")
-    return rows
+    return found
 
 
 def _column(row: Mapping[str, str], key: str) -> str:

@@ -9,15 +9,12 @@ Here ``sirna_id`` is always the number, ``sirna`` always the reagent, and ``plat
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phenostream.errors import DamagedError, NotFoundError, RecipeError
-from phenostream.sources.stores import open_store
+from phenostream.errors import NotFoundError, RecipeError
+from phenostream.sources import tables
 from phenostream.sources.wells import normal
 
 if TYPE_CHECKING:
@@ -63,10 +60,10 @@ def read(where: str, store: Store) -> Metadata:
         DamagedError: not a table of text.
         RecipeError: a table without experiment, plate or well, or that says two things of one place.
     """
-    tables = _tables(where, store)
-    by_site = all(_column(rows[0], "site") for _, rows in tables)
+    given = _tables(where, store)
+    by_site = all(_column(rows[0], "site") for _, rows in given)
     found: dict[Place, Mapping[str, str]] = {}
-    for name, rows in tables:
+    for name, rows in given:
         columns = {key: _column(rows[0], key) for key in _ALIASES}
         if lost := [key for key in ("experiment", "plate", "well") if not columns[key]]:
             raise RecipeError(f"{name} has no column {lost[0]!r}", remedy="give a metadata table of an RxRx screen")
@@ -101,47 +98,17 @@ def _told(row: Mapping[str, str], columns: Mapping[str, str], name: str) -> dict
 def _tables(where: str, store: Store) -> list[tuple[str, list[dict[str, str]]]]:
     """Each table's name and rows."""
     if where.lower().removesuffix(".gz").endswith((".csv", ".tsv")):
-        name = where.rpartition("/")[2]
-        return [(name, _rows(_bytes(where, store), name))]
+        return [_table(where, store)]
     found = []
     for name in _COMPETITION:
-        try:
-            data = _bytes(f"{where.rstrip('/')}/{name}", store)
-        except NotFoundError:
-            continue
-        found.append((name, _rows(data, name)))
-    if found:
-        return found
-    name = "metadata.csv"
-    return [(name, _rows(_bytes(f"{where.rstrip('/')}/{name}", store), name))]
+        with suppress(NotFoundError):
+            found.append(_table(f"{where.rstrip('/')}/{name}", store))
+    return found or [_table(f"{where.rstrip('/')}/metadata.csv", store)]
 
 
-def _bytes(where: str, store: Store) -> bytes:
-    if "://" in where:
-        folder, _, name = where.rpartition("/")
-        return open_store(folder).read(name)
-    path = Path(where)
-    if path.is_file():
-        return path.read_bytes()
-    if path.is_absolute():
-        raise NotFoundError(f"there is no table {path}", remedy="correct metadata in the source's settings")
-    return store.read(where)
-
-
-def _rows(data: bytes, name: str) -> list[dict[str, str]]:
-    try:
-        plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-        text = io.StringIO(plain.decode("utf-8-sig"), newline="")
-        separator = "\t" if name.removesuffix(".gz").endswith(".tsv") else ","
-        rows = [
-            {str(key): value or "" for key, value in row.items() if key}
-            for row in csv.DictReader(text, delimiter=separator)
-        ]
-    except (UnicodeDecodeError, csv.Error, OSError, EOFError) as error:
-        raise DamagedError(f"{name} is not a table of text: {error}", remedy="fetch it again") from error
-    if not rows:
-        raise DamagedError(f"{name} has no rows", remedy="fetch it again")
-    return rows
+def _table(where: str, store: Store) -> tuple[str, list[dict[str, str]]]:
+    name = where.rpartition("/")[2]
+    return name, tables.rows(tables.read(where, store, setting="metadata"), name)
 
 
 def _column(row: Mapping[str, str], key: str) -> str:

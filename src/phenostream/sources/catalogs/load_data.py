@@ -6,9 +6,6 @@ A row is a site. The files of a channel stand in ``FileName_OrigDNA`` and ``Path
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -17,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
-from phenostream.errors import DamagedError, NotFoundError, RecipeError
+from phenostream.errors import DamagedError, RecipeError
+from phenostream.sources import tables
 from phenostream.sources.names import checked, natural
-from phenostream.sources.stores import open_store
 from phenostream.sources.wells import normal, order, well_name
 from phenostream.values import Channel, Field, FieldId, Plane
 
@@ -140,20 +137,16 @@ def _channels(settings: Settings, row: Mapping[str, str]) -> Sequence[str]:
 
 
 def _rows(settings: Settings, store: Store) -> list[dict[str, str]]:
-    data = _bytes(settings.table, store)
+    data = tables.read(settings.table, store, setting="table")
+    if not settings.table.endswith(".parquet"):
+        return tables.rows(data, settings.table)
     try:
-        rows = _parquet(data) if settings.table.endswith(".parquet") else _csv(data)
-    except (ValueError, OSError, EOFError, csv.Error) as error:
+        rows = _parquet(data)
+    except (ValueError, OSError) as error:
         raise DamagedError(f"{settings.table} is not a table: {error}", remedy="fetch it again") from error
     if not rows:
         raise DamagedError(f"{settings.table} has no rows", remedy="fetch it again")
     return rows
-
-
-def _csv(data: bytes) -> list[dict[str, str]]:
-    plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-    reader = csv.DictReader(io.StringIO(plain.decode("utf-8-sig"), newline=""))
-    return [{str(key): value or "" for key, value in row.items() if key} for row in reader]
 
 
 def _parquet(data: bytes) -> list[dict[str, str]]:
@@ -163,18 +156,6 @@ def _parquet(data: bytes) -> list[dict[str, str]]:
     # Not `pq.read_table`: its threads may let go of these bytes after the interpreter ended, which aborts.
     rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).to_pylist()
     return [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
-
-
-def _bytes(where: str, store: Store) -> bytes:
-    if "://" in where:
-        folder, _, name = where.rpartition("/")
-        return open_store(folder).read(name)
-    path = Path(where)
-    if path.is_file():
-        return path.read_bytes()
-    if path.is_absolute():
-        raise NotFoundError(f"there is no table {path}", remedy="correct table in the source's settings")
-    return store.read(where)
 
 
 def _order(one: FieldId) -> tuple[object, ...]:
