@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,33 +10,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phenostream import __version__
-from phenostream.cli import embed, exits, models, pack, phenotypes, profiles, report, score, similarity, train
+from phenostream.cli import embed, exits, models, pack, phenotypes, profiles, report, score, show, similarity, train
+from phenostream.cli.options import NOTHING, Channels, Images, Json, Quiet, Schema, TableOut, group, words
+from phenostream.cli.progress import bar, of_run
+from phenostream.cli.show import as_json
 
 if TYPE_CHECKING:
     from phenostream.stream import RunResult
 
-app = typer.Typer(
-    name="phenostream",
-    help="Microscopy in, comparable numbers out, on the disk you have.",
-    epilog=exits.HELP,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = group("phenostream", "Microscopy in, comparable numbers out, on the disk you have.")
 
 RecipeFile = Annotated[Path, typer.Argument(help="Recipe (YAML).", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(help="Run folder.", show_default=False)]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="STEP.KEY=VALUE", help="Override a setting; repeatable.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value for scripts.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Where to write.", show_default=False)]
 Workers = Annotated[int | None, typer.Option(help="Processes that compute; 0 is one a core.", show_default=False)]
 Budget = Annotated[str | None, typer.Option(help="Disk for downloads, scratch and parts in progress: 500MB, 20GB.")]
 Memory = Annotated[str | None, typer.Option(help="Memory cap of all workers together: 8GB.")]
 Batch = Annotated[int | None, typer.Option("--batch-size", help="Units made visible at a time.", show_default=False)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001  (typer's callback form)
@@ -68,7 +60,7 @@ def demo(
     """Stream a small plate from a local web server into a table of cells and a report; no network, no data needed."""
     from phenostream.cli.demo import demo as run_demo  # noqa: PLC0415
 
-    with _bar(quiet=quiet or json_) as progress:
+    with bar("fields", of_run, quiet=quiet or json_) as progress:
         told = run_demo(out, overrides=_overrides(workers=workers, disk_budget=disk_budget), progress=progress)
     _end(told, json_=json_, expected_rejects=True)
 
@@ -76,13 +68,12 @@ def demo(
 @app.command(
     epilog="\b\nExamples:\n  phenostream plan study.yaml\n  phenostream plan study.yaml --set select.limit=100 --json"
 )
-def plan(recipe: RecipeFile, *, out: Out = None, set_: Overrides = [], json_: Json = False) -> None:  # noqa: B006
+def plan(recipe: RecipeFile, *, out: Out = None, set_: Overrides = NOTHING, json_: Json = False) -> None:
     """Print units, bytes to move, peak disk and an estimate of time, before a pixel moves."""
-    from phenostream.cli import show  # noqa: PLC0415
     from phenostream.stream import estimate  # noqa: PLC0415
 
     told = estimate(recipe, out, overrides=set_)
-    _print(dataclasses.asdict(told)) if json_ else show.estimate(told)
+    as_json(dataclasses.asdict(told)) if json_ else show.estimate(told)
 
 
 @app.command(
@@ -96,7 +87,7 @@ def run(  # noqa: PLR0913
     recipe: RecipeFile,
     *,
     out: Out = None,
-    set_: Overrides = [],  # noqa: B006
+    set_: Overrides = NOTHING,
     workers: Workers = None,
     disk_budget: Budget = None,
     memory: Memory = None,
@@ -115,7 +106,7 @@ def run(  # noqa: PLR0913
 
     overrides = _overrides(workers=workers, disk_budget=disk_budget, memory=memory, batch_size=batch_size)
     retry = ("failed", "rejected") if retry_rejected else ("failed",)
-    with _cluster(scheduler) as executor, _bar(quiet=quiet or json_) as progress:
+    with _cluster(scheduler) as executor, bar("fields", of_run, quiet=quiet or json_) as progress:
         told = run_recipe(
             recipe, out, overrides=[*set_, *overrides], retry=retry, progress=progress, executor=executor,
             report=not no_report,
@@ -133,7 +124,6 @@ def status(
     json_: Json = False,
 ) -> None:
     """One screen: done, running, failed by reason, left, disk of budget, rate, time left; and each failure's cause."""
-    from phenostream.cli import show  # noqa: PLC0415
     from phenostream.stream import failures  # noqa: PLC0415
     from phenostream.stream import status as status_of  # noqa: PLC0415
 
@@ -142,7 +132,7 @@ def status(
     if json_:
         reasons = [{"state": state, "reason": reason, "count": n} for (state, reason), n in told.reasons.items()]
         plain = dataclasses.asdict(told) | {"reasons": reasons}
-        _print(plain | {"failures": [dataclasses.asdict(one) for one in listed]})
+        as_json(plain | {"failures": [dataclasses.asdict(one) for one in listed]})
     else:
         show.status(told)
         show.failures(listed, told.rejected + told.failed)
@@ -166,7 +156,7 @@ def verify(
 
     told, sound = act(run_folder, mend=repair, recipe=recipe_, show=not json_)
     if json_:
-        _print(told)
+        as_json(told)
     if not sound:
         raise typer.Exit(exits.FAULTY)
 
@@ -189,7 +179,7 @@ def export(
 
     written = write(run_folder, format_, out, batch_size=batch_size)
     paths = [str(path) for path in (written if isinstance(written, list) else [written])]
-    _print({"written": paths}) if json_ else typer.echo("\n".join(paths))
+    as_json({"written": paths}) if json_ else typer.echo("\n".join(paths))
 
 
 @app.command(
@@ -211,7 +201,7 @@ def segment(
     labels = find(read_image(image), model, diameter)
     write_labels(out, labels)
     count = int(labels.max(initial=0))
-    _print({"labels": str(out), "objects": count}) if json_ else typer.echo(f"{count} objects in {out}")
+    as_json({"labels": str(out), "objects": count}) if json_ else typer.echo(f"{count} objects in {out}")
 
 
 @app.command(
@@ -219,22 +209,19 @@ def segment(
     "  phenostream measure dna.tif gfp.tif labels.tif --channels DNA,GFP --out features.csv"
 )
 def measure(
-    images: Annotated[
-        list[Path], typer.Argument(help="One image a channel, then the label image.", show_default=False)
-    ],
+    images: Images,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Table to write: .parquet or .csv.", show_default=False)],
-    channels: Annotated[str | None, typer.Option(help="Channel names, comma separated.", show_default=False)] = None,
+    out: TableOut,
+    channels: Channels = None,
     families: Annotated[str | None, typer.Option(help="Feature families, comma separated.", show_default=False)] = None,
     json_: Json = False,
 ) -> None:
     """Measure every object of a label image."""
-    from phenostream.cli.arrays import measure_files, write_table  # noqa: PLC0415
+    from phenostream.cli.arrays import read_scene, write_objects  # noqa: PLC0415
+    from phenostream.features import measure as measured  # noqa: PLC0415
 
-    table = measure_files(images, _words(channels), _words(families))
-    write_table(out, table)
-    told = {"table": str(out), "objects": table.num_rows, "columns": table.num_columns}
-    _print(told) if json_ else typer.echo(f"{table.num_rows} objects, {table.num_columns} columns in {out}")
+    image, labels = read_scene(images, "measure")
+    write_objects(out, measured(image, labels, words(channels), words(families)), json_=json_)
 
 
 @app.command(
@@ -244,8 +231,8 @@ def measure(
 def recipe(
     file: Annotated[Path | None, typer.Argument(help="Recipe to resolve.", show_default=False)] = None,
     *,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of recipes.")] = False,
-    set_: Overrides = [],  # noqa: B006
+    schema: Schema = False,
+    set_: Overrides = NOTHING,
 ) -> None:
     """Print a recipe with every default filled in, or the schema of all recipes."""
     import yaml  # noqa: PLC0415
@@ -253,7 +240,7 @@ def recipe(
     from phenostream import stream  # noqa: PLC0415
 
     if schema or file is None:
-        _print(stream.schema())
+        as_json(stream.schema())
     else:
         typer.echo(yaml.safe_dump(stream.Recipe.load(file, set_).model_dump(mode="json"), sort_keys=False))
 
@@ -271,8 +258,7 @@ def datasource(
     """Name a folder once with a content manifest; from then on a change in it is an error that names the files."""
     from phenostream.cli.datasources import act  # noqa: PLC0415
 
-    told = act(action, name, folder)
-    _print(told) if json_ else typer.echo(json.dumps(told, indent=2, default=str))
+    as_json(act(action, name, folder), sort_keys=json_)
 
 
 app.command(epilog=report.HELP)(report.report)
@@ -287,16 +273,8 @@ app.add_typer(similarity.app, name="similarity")
 app.add_typer(models.app, name="models")
 
 
-def _words(text: str | None) -> list[str] | None:
-    return [word.strip() for word in text.split(",")] if text else None
-
-
 def _overrides(**settings: object) -> list[str]:
     return [f"stream.{key}={value}" for key, value in settings.items() if value is not None]
-
-
-def _print(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, sort_keys=True, default=str))
 
 
 def _cluster(scheduler: str | None) -> Any:
@@ -307,19 +285,11 @@ def _cluster(scheduler: str | None) -> Any:
     return closing(Dask(scheduler))
 
 
-def _bar(*, quiet: bool) -> Any:
-    from phenostream.cli.progress import bar  # noqa: PLC0415
-
-    return bar(quiet=quiet)
-
-
 def _end(told: RunResult, *, json_: bool, expected_rejects: bool = False) -> None:
     """Print how a run ended, and say it in the exit code."""
-    from phenostream.cli import show  # noqa: PLC0415
-
     page = told.folder / "report.html"
     if json_:
-        _print(dataclasses.asdict(told) | {"report": str(page) if page.is_file() else None})
+        as_json(dataclasses.asdict(told) | {"report": str(page) if page.is_file() else None})
     else:
         show.result(told)
         if told.rejected + told.failed:

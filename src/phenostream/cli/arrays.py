@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import typer
 
 from phenostream import formats
+from phenostream.cli.show import as_json
 from phenostream.errors import NotFoundError, RecipeError
 from phenostream.sources import open_store
 from phenostream.values import Plane
@@ -38,16 +40,14 @@ def write_labels(path: Path, labels: NDArray[np.int32]) -> None:
         raise RecipeError("more than 65,535 objects do not fit a PNG", remedy="write a .tif")
 
 
-def measure_files(paths: Sequence[Path], channels: list[str] | None, families: list[str] | None) -> pa.Table:
-    """Measure the objects of the last file on the files before it."""
-    from phenostream.features import measure  # noqa: PLC0415
-
+def read_scene(paths: Sequence[Path], command: str) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """An image (C, Y, X) of the files but the last, and the label image (Y, X) that the last is."""
     if len(paths) < 2:
         raise RecipeError(
-            "an image and a label image are needed", remedy="phenostream measure IMAGE LABELS --out TABLE"
+            "an image and a label image are needed", remedy=f"phenostream {command} IMAGE LABELS --out TABLE"
         )
     *images, labels = (read_image(path) for path in paths)
-    return measure(np.stack(images) if len(images) > 1 else images[0], labels.astype(np.int64), channels, families)
+    return np.stack(images), labels.astype(np.int64)
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -62,6 +62,15 @@ def write_table(path: Path, table: pa.Table) -> None:
         parquet.write_table(table, path, compression="zstd", write_page_checksum=True)
     else:
         raise RecipeError(f"cannot tell the format of {path.name}", remedy="end it in .parquet or .csv")
+
+
+def write_objects(path: Path, table: pa.Table, *, json_: bool) -> None:
+    """A table with a row an object as :func:`write_table`, and a word of it on the screen."""
+    write_table(path, table)
+    if json_:
+        as_json({"table": str(path), "objects": table.num_rows, "columns": table.num_columns})
+    else:
+        typer.echo(f"{table.num_rows} objects, {table.num_columns} columns in {path}")
 
 
 def _format(path: Path) -> str:

@@ -9,23 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from phenostream.cli import exits
+from phenostream.cli import exits, show
+from phenostream.cli.options import Json, group
+from phenostream.cli.show import as_json
 
 if TYPE_CHECKING:
     from phenostream.inference import Package
 
-app = typer.Typer(
-    name="models",
-    help="Model packages: list, show, test, import, export.",
-    epilog=exits.HELP,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = group("models", "Model packages: list, show, test, import, export.")
 
 Model = Annotated[str, typer.Argument(help="Name, or folder of a package.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value for scripts.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Replace a package of the same name.")]
 
 
@@ -34,12 +27,11 @@ Replace = Annotated[bool, typer.Option("--replace", help="Replace a package of t
 )
 def list_(*, json_: Json = False) -> None:
     """Every model that is shipped, in a folder of PHENOSTREAM_MODELS, or imported; verified one by one."""
-    from phenostream.cli import show  # noqa: PLC0415
     from phenostream.inference import names  # noqa: PLC0415
 
     found = [_line(name, folder) for name, folder in sorted(names().items())]
     if json_:
-        _print(found)
+        as_json(found)
     elif not found:
         typer.echo("no models: import one with phenostream models import")
     else:
@@ -51,11 +43,10 @@ def list_(*, json_: Json = False) -> None:
 )
 def show_(model: Model, *, json_: Json = False) -> None:
     """The card of one model: what it takes and gives, how it was made, its figures, its files."""
-    from phenostream.cli import show  # noqa: PLC0415
     from phenostream.inference import find  # noqa: PLC0415
 
     told = _card(find(model))
-    _print(told) if json_ else show.console.print(_facts(told))
+    as_json(told) if json_ else show.console.print(_facts(told))
 
 
 @app.command(
@@ -71,7 +62,6 @@ def check(
     """Run the model on its own test tensors, whole and in tiles, and compare; exit code 7 where it differs."""
     import dataclasses  # noqa: PLC0415
 
-    from phenostream.cli import show  # noqa: PLC0415
     from phenostream.errors import RecipeError  # noqa: PLC0415
     from phenostream.inference import find, prove  # noqa: PLC0415
 
@@ -79,7 +69,7 @@ def check(
         raise RecipeError(f"there is no device {device!r}", remedy="give auto, cpu or cuda")
     told: Any = device
     checks = [dataclasses.asdict(one) for one in prove(find(model), device=told, threads=threads)]
-    _print(checks) if json_ else show.console.print(_table(("name", "state", "detail"), checks))
+    as_json(checks) if json_ else show.console.print(_table(("name", "state", "detail"), checks))
     if any(one["state"] == "failed" for one in checks):
         raise typer.Exit(exits.FAULTY)
 
@@ -105,7 +95,7 @@ def import_(
         place = _fetched(source, Path(scratch), sha256) if "://" in source else Path(source)
         package = import_package(place, name=name, replace=replace)
     told = {"name": package.name, "folder": str(package.folder), "sha256": package.sha256}
-    _print(told) if json_ else typer.echo(f"{package.name} in {package.folder}, sha256 {package.sha256}")
+    as_json(told) if json_ else typer.echo(f"{package.name} in {package.folder}, sha256 {package.sha256}")
 
 
 @app.command("export", epilog="\b\nExamples:\n  phenostream models export nuclei --out nuclei.zip")
@@ -120,7 +110,7 @@ def export(
 
     package = find(model)
     path = export_package(package, out)
-    _print({"zip": str(path), "sha256": package.sha256}) if json_ else typer.echo(path)
+    as_json({"zip": str(path), "sha256": package.sha256}) if json_ else typer.echo(path)
 
 
 def _fetched(url: str, scratch: Path, sha256: str) -> Path:
@@ -207,13 +197,7 @@ def _json(package: Package, file: Any) -> Any:
 
 
 def _facts(told: dict[str, Any]) -> Any:
-    from rich.table import Table  # noqa: PLC0415
-
-    from phenostream.cli.show import size  # noqa: PLC0415
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+    table = show.facts()
     for key in ("name", "title", "description", "version", "licence", "folder", "sha256"):
         table.add_row(key, _plain(told[key]))
     for key in ("authors", "cite"):
@@ -229,7 +213,7 @@ def _facts(told: dict[str, Any]) -> Any:
                 key, _plain(f"{name}: {value if isinstance(value, str | int | float) else json.dumps(value)}")
             )
     for path, one in told["files"].items():
-        table.add_row("file", _plain(f"{path}  {size(one['bytes'])}  {one['sha256'][:12]}"))
+        table.add_row("file", _plain(f"{path}  {show.size(one['bytes'])}  {one['sha256'][:12]}"))
     return table
 
 
@@ -242,14 +226,7 @@ def _value(value: Any) -> str:
 
 
 def _table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> Any:
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(_plain(row.get(column, "")) for column in columns))
-    return table
+    return show.listing(columns, ([_plain(row.get(column, "")) for column in columns] for row in rows))
 
 
 def _plain(text: object) -> Any:
@@ -257,7 +234,3 @@ def _plain(text: object) -> Any:
 
     # What a stranger wrote is shown as it is: no markup, no control characters that would steer the terminal.
     return Text("".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in str(text)))
-
-
-def _print(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, sort_keys=True, default=str))

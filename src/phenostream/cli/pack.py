@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from phenostream.cli import exits
-from phenostream.cli.show import console, size
+from phenostream.cli import exits, typed
+from phenostream.cli.options import NOTHING, Json, Quiet
+from phenostream.cli.progress import bar, of_count
+from phenostream.cli.show import SHOWN, as_json, console, first, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from phenostream.datasets import Audit, Estimate, Finding, Packed, Verified
 
 EPILOG = (
@@ -31,15 +29,12 @@ UNPACK_EPILOG = (
     "  phenostream unpack screen-pack --format tfrecord --set strategy=by_exp_plate_site --out tfrecords\n"
     "  phenostream unpack screen-pack --format ome_zarr --out plates"
 )
-_SHOWN = 20
 
 Source = Annotated[
     Path, typer.Argument(help="Recipe (YAML) with source and pack, or a folder of images.", show_default=False)
 ]
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")]
 Workers = Annotated[int, typer.Option(help="Processes; 0 is one a core.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value for scripts.")]
 
 
 def pack(  # noqa: PLR0913
@@ -49,7 +44,7 @@ def pack(  # noqa: PLR0913
     audit: Annotated[bool, typer.Option("--audit", help="Read every site, say what is wrong, write nothing.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what packing would take; write nothing.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Hash the pack SOURCE again; name what is wrong.")] = False,
-    set_: Set = [],  # noqa: B006
+    set_: Set = NOTHING,
     workers: Workers = 1,
     quiet: Quiet = False,
     json_: Json = False,
@@ -72,22 +67,19 @@ def unpack(
     *,
     format_: Annotated[str, typer.Option("--format", "-f", help="tfrecord, webdataset, ome_zarr or huggingface.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.", show_default=False)],
-    set_: Set = [],  # noqa: B006
+    set_: Set = NOTHING,
     workers: Workers = 1,
     quiet: Quiet = False,
     json_: Json = False,
 ) -> None:
     """Write the sites of a pack in the format of another tool; run it again after any stop."""
-    import yaml  # noqa: PLC0415
-
     from phenostream.datasets import export, open_pack  # noqa: PLC0415
 
-    pairs = [text.partition("=") for text in set_]
-    settings = {"format": format_, **{key: yaml.safe_load(value) for key, _, value in pairs}}
+    settings = {"format": format_, **typed.pairs(set_)}
     with _executor(workers) as executor, _bar("files", quiet=quiet or json_) as progress:
         told = export(open_pack(pack), out, settings, executor=executor, progress=progress)
     if json_:
-        _print(dataclasses.asdict(told))
+        as_json(dataclasses.asdict(told))
     else:
         console.print(f"{told.sites:,} sites in {len(told.files):,} files, {size(told.bytes)}, in {told.folder}")
         if told.left_out:
@@ -102,7 +94,7 @@ def _pack(source: Path, out: Path, overrides: list[str], workers: int, *, quiet:
     screen = open_screen(recipe.source)
     with _executor(workers) as executor, _bar("shards", quiet=quiet or json_) as progress:
         told = pack(screen, out, settings=recipe.pack, executor=executor, progress=progress)
-    _print(_plain_packed(told)) if json_ else _show_packed(told)
+    as_json(_plain_packed(told)) if json_ else _show_packed(told)
     if told.findings:
         raise typer.Exit(exits.INCOMPLETE)
 
@@ -115,7 +107,7 @@ def _audit(source: Path, overrides: list[str], workers: int, *, quiet: bool, jso
     screen = open_screen(recipe.source)
     with _executor(workers) as executor, _bar("sites", quiet=quiet or json_) as progress:
         told = audit(screen, settings=recipe.pack, executor=executor, progress=progress)
-    _print(dataclasses.asdict(told) | {"reasons": told.reasons}) if json_ else _show_audit(told)
+    as_json(dataclasses.asdict(told) | {"reasons": told.reasons}) if json_ else _show_audit(told)
     if told.findings:
         raise typer.Exit(exits.INCOMPLETE)
 
@@ -126,7 +118,7 @@ def _dry_run(source: Path, overrides: list[str], *, json_: bool) -> None:
 
     recipe = load(source, overrides)
     told = estimate(open_screen(recipe.source), settings=recipe.pack)
-    _print(dataclasses.asdict(told)) if json_ else _show_estimate(told)
+    as_json(dataclasses.asdict(told)) if json_ else _show_estimate(told)
 
 
 def _verify(folder: Path, workers: int, *, quiet: bool, json_: bool) -> None:
@@ -134,7 +126,7 @@ def _verify(folder: Path, workers: int, *, quiet: bool, json_: bool) -> None:
 
     with _executor(workers) as executor, _bar("shards", quiet=quiet or json_) as progress:
         told = verify_pack(folder, executor=executor, progress=progress)
-    _print(dataclasses.asdict(told)) if json_ else _show_verified(told)
+    as_json(dataclasses.asdict(told)) if json_ else _show_verified(told)
     if told.faults:
         raise typer.Exit(exits.FAULTY)
 
@@ -172,30 +164,18 @@ def _show_estimate(told: Estimate) -> None:
 
 def _show_verified(told: Verified) -> None:
     console.print(f"{told.shards:,} shards of {told.sites:,} sites, {size(told.bytes)}: {len(told.faults):,} faults")
-    for fault in told.faults[:_SHOWN]:
+    for fault in told.faults[:SHOWN]:
         named = f": {', '.join(fault.sites[:5])}{' ...' * (len(fault.sites) > 5)}" if fault.sites else ""
         console.print(f"  {fault.shard} [{fault.kind}] {fault.message}{named}")
 
 
 def _show_findings(found: tuple[Finding, ...]) -> None:
-    if not found:
-        return
-    table = Table(box=None, pad_edge=False)
-    for name in ("fault", "plate", "well", "site", "what"):
-        table.add_column(name, overflow="fold")
-    for one in found[:_SHOWN]:
-        table.add_row(one.reason, one.id.plate, one.id.well, one.id.site, one.message)
-    console.print(table)
-    if len(found) > _SHOWN:
-        console.print(f"and {len(found) - _SHOWN:,} more: --json lists them all", style="dim")
+    rows = [(one.reason, one.id.plate, one.id.well, one.id.site, one.message) for one in found]
+    first(("fault", "plate", "well", "site", "what"), rows)
 
 
 def _plain_packed(told: Packed) -> dict[str, Any]:
     return dataclasses.asdict(told) | {"left_out": told.inputs - told.sites}
-
-
-def _print(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, sort_keys=True, default=str))
 
 
 def _executor(workers: int) -> Any:
@@ -207,15 +187,5 @@ def _executor(workers: int) -> Any:
     return closing(Processes(workers))
 
 
-@contextmanager
-def _bar(noun: str, *, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar; None where nobody looks."""
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    from rich import progress  # noqa: PLC0415
-
-    columns = (progress.TextColumn(noun), progress.BarColumn(), progress.MofNCompleteColumn())
-    with progress.Progress(*columns, progress.TimeRemainingColumn(), console=console) as shown:
-        task = shown.add_task(noun, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+def _bar(noun: str, *, quiet: bool) -> Any:
+    return bar(noun, of_count, quiet=quiet, detailed=False)

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
-from phenostream.cli import exits
-from phenostream.errors import RecipeError
+from phenostream.cli import typed
+from phenostream.cli.options import NOTHING, Json, group
+from phenostream.cli.show import as_json
 
-app = typer.Typer(
-    help="Classify cells by phenotype: study, train, apply.",
-    epilog=exits.HELP,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = group("phenotypes", "Classify cells by phenotype: study, train, apply.")
 
 Cells = Annotated[Path, typer.Argument(help="Cells: Parquet file or folder, or a run folder.", show_default=False)]
 Settings = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override (YAML value); repeatable.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON value for scripts.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Do not tell what is being done.")]
-_NOTHING: list[str] = []
 
 
 @app.command(
@@ -37,7 +27,7 @@ def run(
     recipe: Annotated[Path, typer.Argument(help="Recipe (YAML) of the study.", show_default=False)],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.", show_default=False)],
-    set_: Settings = _NOTHING,
+    set_: Settings = NOTHING,
     no_report: Annotated[bool, typer.Option("--no-report", help="Draw no report.html and no figures.")] = False,
     quiet: Quiet = False,
     json_: Json = False,
@@ -51,7 +41,7 @@ def run(
 
         write(found.cells, out / "report.html", phenotypes=out / RESULTS, figures=out / "figures")
     if json_:
-        _print({"folder": str(out), **found.told})
+        as_json({"folder": str(out), **found.told})
         return
     for model, splits in found.told["models"].items():
         for by, told in splits.items():
@@ -75,7 +65,7 @@ def train(
     by: Annotated[
         str, typer.Option(help="What training and held-out cells may not share: cell, image, well, plate.")
     ] = "image",
-    set_: Settings = _NOTHING,
+    set_: Settings = NOTHING,
     json_: Json = False,
 ) -> None:
     """Train one classifier on all labelled cells of a table."""
@@ -83,7 +73,7 @@ def train(
     from phenostream.profiles.phenotypes import train as fit  # noqa: PLC0415
 
     known = labelled(cells, label=label)
-    classifier = fit(known, model, _settings(set_), by=by)
+    classifier = fit(known, model, typed.pairs(set_), by=by)
     save(classifier, out)
     told: dict[str, Any] = {
         "classifier": str(out),
@@ -92,7 +82,7 @@ def train(
         **classifier.provenance,
     }
     if json_:
-        _print(told)
+        as_json(told)
     else:
         typer.echo(
             f"{len(known):,} cells of {len(classifier.classes)} classes, {len(known.features):,} features: {out}"
@@ -119,27 +109,13 @@ def apply(
 
     told = write_calls(load(classifier), cells, out, each=not calls_only)
     if json_:
-        _print(told)
+        as_json(told)
     else:
         typer.echo(f"{told['cells']:,} cells in {out}, {told['not_called']:,} not called (too few features)")
         for name, count in told["called"].items():
             typer.echo(f"  {count:>9,}  {name}")
 
 
-def _settings(texts: list[str]) -> dict[str, Any]:
-    found = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise RecipeError(f"cannot read the setting {text!r}", remedy="write it as key=value")
-        found[key.strip()] = yaml.safe_load(value)
-    return found
-
-
 def _progress(what: str, done: int, every: int) -> None:
     if done == every or 10 * done // every != 10 * (done - 1) // every:
         typer.echo(f"{what}: {done:,} of {every:,}", err=True)
-
-
-def _print(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, sort_keys=True, default=str))

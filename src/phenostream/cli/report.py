@@ -7,6 +7,10 @@ from typing import Annotated
 
 import typer
 
+from phenostream.cli import typed
+from phenostream.cli.options import Json  # noqa: TC001
+from phenostream.cli.show import as_json
+
 HELP = (
     "\b\nExamples:\n  phenostream report study-run\n  phenostream report study-run --out s.html --figures figures/\n"
     '  phenostream report cells.parquet --controls "Metadata_Control=negative control" --group Metadata_Dose\n'
@@ -37,28 +41,19 @@ def report(  # noqa: PLR0913  (one parameter an option)
     well: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the well, if it has no usual name.")] = "",
     embedding: Annotated[str, typer.Option(help="Map of cells: auto (UMAP if installed), pca or umap.")] = "auto",
     seed: Annotated[int, typer.Option(help="Of sampling and of the map.")] = 0,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON value for scripts.")] = False,
+    json_: Json = False,
 ) -> None:
     """Write one HTML file that opens offline: plates by any column, fields, cells, effects, rejects, provenance."""
-    import json  # noqa: PLC0415
-
-    from pydantic import ValidationError  # noqa: PLC0415
-
-    from phenostream.errors import RecipeError  # noqa: PLC0415
     from phenostream.profiles.places import run_folder  # noqa: PLC0415
     from phenostream.report import Settings, write  # noqa: PLC0415
     from phenostream.sources.depots import is_url  # noqa: PLC0415
 
     told = {"controls": controls, "group": group, "plate": plate, "well": well, "embedding": embedding, "seed": seed}
-    try:
-        settings = Settings.model_validate(told)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise RecipeError(f"--{first['loc'][0]}: {first['msg']}", remedy="phenostream report --help") from error
+    settings = typed.checked(Settings, told, remedy="phenostream report --help", dashes="--")
     source = run_folder(source) if is_url(source) else source
     path = write(source, out, settings=settings, phenotypes=phenotypes, figures=figures)
     if json_:
         kept = sorted(str(one) for one in figures.iterdir()) if figures else []
-        typer.echo(json.dumps({"report": str(path), "figures": kept}, indent=2, sort_keys=True))
+        as_json({"report": str(path), "figures": kept})
     else:
         typer.echo(path)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path  # noqa: TC003  (typer reads the annotations)
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-import yaml
-from pydantic import ValidationError
 from rich.table import Table
 
-from phenostream.cli import exits
-from phenostream.cli.show import console
-from phenostream.errors import RecipeError
-
-if TYPE_CHECKING:
-    from phenostream.benchmark.scoring import ScoreSettings
+from phenostream.cli import exits, typed
+from phenostream.cli.options import NOTHING, Json, Settings
+from phenostream.cli.show import as_json, console
 
 EPILOG = (
     "\b\nExamples:\n  phenostream score sites.parquet --pack screen-pack --model screen-training/package\n"
@@ -39,16 +33,15 @@ def score(
         str | None, typer.Option(help="Packed screen: make EMBEDDINGS of it first, with --model.", show_default=False)
     ] = None,
     model: Annotated[str | None, typer.Option(help="Model package of the task classify.", show_default=False)] = None,
-    set_: Annotated[
-        list[str], typer.Option("--set", metavar="KEY=VALUE", help="A setting (YAML value); repeatable.")
-    ] = [],  # noqa: B006
+    set_: Settings = NOTHING,
     threads: Annotated[int | None, typer.Option(min=1, help="Of the model.", show_default=False)] = None,
-    json_: Annotated[bool, typer.Option("--json", help="Print one JSON value for scripts.")] = False,
+    json_: Json = False,
 ) -> None:
     """Score a screen: accuracy on unseen experiments, embeddings, and trivial baselines beside both."""
+    from phenostream.benchmark.scoring import ScoreSettings  # noqa: PLC0415
     from phenostream.benchmark.scoring import score as judged  # noqa: PLC0415
 
-    settings = _settings(set_)
+    settings = typed.settings(ScoreSettings, set_)
     if (pack is None) != (model is None):
         raise typer.BadParameter("--pack and --model go together")
     if pack is not None and model is not None:
@@ -58,27 +51,9 @@ def score(
         write_embeddings(model, open_pack(pack), embeddings, threads=threads)
     told = judged(embeddings, settings)
     if json_:
-        typer.echo(json.dumps(told, indent=2, sort_keys=True))
+        as_json(told)
     else:
         _tell(told)
-
-
-def _settings(texts: list[str]) -> ScoreSettings:
-    from phenostream.benchmark.scoring import ScoreSettings  # noqa: PLC0415
-
-    given: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise RecipeError(f"cannot read the setting {text!r}", remedy="write it as key=value")
-        given[key.strip()] = yaml.safe_load(value)
-    try:
-        return ScoreSettings.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(ScoreSettings.model_fields)
-        raise RecipeError(f"{place}: {first['msg']}", remedy=f"settings: {known}") from error
 
 
 def _tell(told: dict[str, Any]) -> None:

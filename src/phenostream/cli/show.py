@@ -2,16 +2,54 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
+import typer
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from phenostream.stream import Estimate, Failure, RunResult, Status
 
 console = Console(highlight=False)
+#: Rows that a list shows at most; --json has them all.
+SHOWN = 20
+
+
+def as_json(value: Any, *, sort_keys: bool = True) -> None:
+    """One JSON value, for scripts."""
+    typer.echo(json.dumps(value, indent=2, sort_keys=sort_keys, default=str))
+
+
+def facts() -> Table:
+    """An empty table of names and what is said of each."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    return table
+
+
+def listing(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> Table:
+    """Rows below the names of their columns."""
+    table = Table(box=None, pad_edge=False)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def first(columns: Iterable[str], rows: Sequence[Iterable[Any]]) -> None:
+    """The first rows of a list, and how many more there are; nothing where there are none."""
+    if not rows:
+        return
+    console.print(listing(columns, rows[:SHOWN]))
+    if len(rows) > SHOWN:
+        console.print(f"and {len(rows) - SHOWN:,} more: --json lists them all", style="dim")
 
 
 def size(count: float) -> str:
@@ -34,7 +72,7 @@ def duration(seconds: float) -> str:
 
 def estimate(told: Estimate) -> None:
     """What a run would do."""
-    table = _facts()
+    table = facts()
     table.add_row("units", f"{told.units:,} ({told.waiting:,} to do)")
     table.add_row("plates", f"{told.plates:,}")
     if told.unresolved:
@@ -57,7 +95,7 @@ def result(told: RunResult) -> None:
 
 def status(told: Status) -> None:
     """One screen."""
-    table = _facts()
+    table = facts()
     table.add_row("run", str(told.folder) + (f"  (process {told.pid} works on it)" if told.pid else ""))
     table.add_row("inputs", f"{told.inputs:,}")
     table.add_row("done", f"{told.done:,}  ({told.rows:,} objects)")
@@ -92,10 +130,3 @@ def failures(told: list[Failure], total: int) -> None:
             console.print(Padding(f"remedy: {one.remedy}", (0, 0, 0, 4)), style="dim")
     if total > len(told):
         console.print(f"and {total - len(told):,} more: phenostream status --all", style="dim")
-
-
-def _facts() -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    return table

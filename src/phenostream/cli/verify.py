@@ -5,17 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
-from phenostream.cli.show import console, duration, size
+from phenostream.cli.show import console, duration, first, size
 from phenostream.stream.verify import repair, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from phenostream.stream.verify import Repair, Verification
-
-_SHOWN = 20
 
 
 def act(folder: Path, *, mend: bool, recipe: Path | None, show: bool) -> tuple[dict[str, Any], bool]:
@@ -53,16 +49,10 @@ def _show(found: Verification) -> None:
         f"{found.parts:,} parts and {found.fits:,} illumination models, {size(found.bytes)},"
         f" hashed in {duration(found.seconds)}: {len(found.faults):,} faults"
     )
-    if not found.faults:
-        return
-    table = Table(box=None, pad_edge=False)
-    for name in ("fault", "plate", "well", "site", "frame", "file", "what"):
-        table.add_column(name, overflow="fold")
-    for one in found.faults[:_SHOWN]:
-        table.add_row(one.kind, one.plate, one.well, one.site, str(one.frame or ""), one.path, one.message)
-    console.print(table)
-    if len(found.faults) > _SHOWN:
-        console.print(f"and {len(found.faults) - _SHOWN:,} more: --json lists them all", style="dim")
+    rows = [
+        (one.kind, one.plate, one.well, one.site, str(one.frame or ""), one.path, one.message) for one in found.faults
+    ]
+    first(("fault", "plate", "well", "site", "frame", "file", "what"), rows)
 
 
 def _show_repair(mended: Repair) -> None:
