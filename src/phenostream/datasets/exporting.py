@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
-from phenostream.datasets._files import PART, locked, named_disk, sync_folder, write_bytes
+from phenostream import disk
+from phenostream.datasets._files import locked, named_disk, write_bytes
 from phenostream.datasets._pool import ahead
 from phenostream.datasets.exporters import Kind, Output
 from phenostream.datasets.parts import parquet_bytes
@@ -163,22 +163,19 @@ def _claim(root: Path, pack: Pack, settings: BaseModel) -> None:
     if not path.is_file() and any(entry.name != "lock" for entry in root.iterdir()):
         raise LedgerError(f"{root} is not empty and no export", remedy="choose another folder")
     write_bytes(path, payload)
-    for stray in root.rglob(f"*{PART}"):
+    for stray in root.rglob(f"*{disk.PART}"):
         shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
 
 
 def _write(root: str, pack: Pack, settings: BaseModel, output: Output) -> None:
     """Write one output under a temporary name, and move it when it is whole and durable; runs in any process."""
     path = Path(root) / output.path
-    temporary = path.with_name(path.name + PART)
+    temporary = path.with_name(path.name + disk.PART)
     with named_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _PLUGS.load(str(getattr(settings, "format", ""))).write(temporary, pack, output, settings)
-        for one in [temporary] if temporary.is_file() else [p for p in temporary.rglob("*") if p.is_file()]:
-            with one.open("rb+") as file:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
+        with disk.taking_place(temporary, path):
+            _PLUGS.load(str(getattr(settings, "format", ""))).write(temporary, pack, output, settings)
+            disk.sync_tree(temporary)
 
 
 def _finish(root: Path, pack: Pack, name: str, outputs: Sequence[Output], new: int) -> Exported:

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from phenostream.datasets._files import sync_folder, write_bytes
+from phenostream import disk
+from phenostream.datasets._files import write_bytes
 from phenostream.datasets.shards import Written
 from phenostream.datasets.statistics import BINS, Pool, percentile_of
 from phenostream.errors import DamagedError
@@ -126,7 +127,7 @@ def drop(root: Path, stale: Iterable[str]) -> None:
     for path in gone:
         path.unlink(missing_ok=True)
     if gone:
-        sync_folder(root / FOLDER)
+        disk.sync(root / FOLDER)
 
 
 def shard_table(done: Sequence[Part]) -> pa.Table:
