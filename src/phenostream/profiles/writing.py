@@ -1,21 +1,17 @@
-"""Files that appear whole or not at all: temporary name, fsync, rename, fsync of the folder."""
+"""Files that appear whole or not at all, and what is said where they cannot be written."""
 
 from __future__ import annotations
 
-import errno
 import gzip
-import os
-import shutil
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, cast
 
-from phenostream.errors import DiskFullError, ForbiddenError, NotFoundError, RecipeError
+from phenostream import disk
+from phenostream.errors import ForbiddenError, NotFoundError, RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 @contextmanager
@@ -27,15 +23,8 @@ def replacing(path: Path) -> Iterator[Path]:
         DiskFullError: the disk is full, failing or read-only; `path` is as it was, nothing is left over.
         ForbiddenError: the folder may not be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with _named(path):
-        try:
-            yield temporary
-            _sync(temporary)
-            temporary.replace(path)
-            _sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _named(path), disk.replacing(path) as temporary:
+        yield temporary
 
 
 @contextmanager
@@ -53,21 +42,8 @@ def replacing_folder(path: Path, *, ours: Callable[[str], bool]) -> Iterator[Pat
         others = [path.name] if not path.is_dir() else sorted(e.name for e in path.iterdir() if not ours(e.name))
         if others:
             raise RecipeError(f"{path} already holds {others[0]!r}", remedy="choose a new or empty folder")
-    temporary, old = (path.with_name(f".{path.name}.{os.getpid()}.{word}") for word in ("part", "old"))
-    with _named(path):
-        try:
-            temporary.mkdir()
-            yield temporary
-            for file in sorted(temporary.iterdir()):
-                _sync(file)
-            _sync(temporary)
-            if path.exists():
-                path.replace(old)
-            temporary.replace(path)
-            _sync(path.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+    with _named(path), disk.replacing_folder(path) as temporary:
+        yield temporary
 
 
 @contextmanager
@@ -77,27 +53,18 @@ def compressed(stream: IO[bytes], level: int = 6) -> Iterator[IO[bytes]]:
         yield cast("IO[bytes]", packed)
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise DiskFullError(
-                f"cannot write {path}: {error.strerror}", remedy="free disk space, then again"
-            ) from error
-        if isinstance(error, PermissionError) and error.errno:
-            raise ForbiddenError(f"cannot write {path}: {error.strerror}", remedy="choose another place") from error
-        if not path.parent.is_dir():
-            raise NotFoundError(
-                f"there is no folder {path.parent}", remedy="make it, or choose another place"
-            ) from error
-        raise
+    with disk.named(f"cannot write {path}", remedy="free disk space, then again", refusals=disk.FULL):
+        try:
+            yield
+        except OSError as error:
+            if disk.refused(error, disk.FULL):
+                raise
+            if isinstance(error, PermissionError) and error.errno:
+                raise ForbiddenError(f"cannot write {path}: {error.strerror}", remedy="choose another place") from error
+            if not path.parent.is_dir():
+                raise NotFoundError(
+                    f"there is no folder {path.parent}", remedy="make it, or choose another place"
+                ) from error
+            raise
