@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel
 
 from phenostream.benchmark.metrics.calibration_error import calibration_error
 from phenostream.benchmark.metrics.confusion import confusion
@@ -16,12 +16,13 @@ from phenostream.benchmark.metrics.true_class_rank import rank_counts, true_clas
 from phenostream.benchmark.statistics import bootstrap, permutation_p_value
 from phenostream.profiles.phenotypes.classifier import Selected, select, train
 from phenostream.profiles.phenotypes.registry import model_settings
-from phenostream.profiles.phenotypes.splitting import Fold, deal, splits
+from phenostream.profiles.phenotypes.splitting import Fold, deal, group_of, leaves_one_out, splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from pydantic import BaseModel
 
     from phenostream.profiles.phenotypes.labels import Labelled
 
@@ -59,8 +60,7 @@ class Predictions:
 
     def grouping(self) -> NDArray[Any]:
         """(n,) what cells of one fold share: what intervals are drawn over."""
-        name = self.by.removeprefix("leave-one-").removesuffix("-out")
-        return np.asarray(self.cells.groups.get(name, self.cells.ids))
+        return np.asarray(self.cells.groups.get(group_of(self.by), self.cells.ids))
 
 
 def cross_validate(
@@ -90,32 +90,29 @@ def cross_validate(
     Raises:
         RecipeError: as :func:`~phenostream.profiles.phenotypes.splitting.splits`.
     """
-    chosen = settings if isinstance(settings, BaseModel) else model_settings(model, settings or {})
+    chosen = model_settings(model, settings)
     made = splits(cells, by, folds=folds, seed=seed)
-    single = by.startswith("leave-one-")
-    parts = _parts(cells, by.removeprefix("leave-one-").removesuffix("-out"), seed) if single else None
-    known: dict[int, Selected] = {}
+    parts = _parts(cells, group_of(by), seed) if leaves_one_out(by) else None
+
+    @cache
+    def best(part: int) -> Selected | None:
+        if parts is None:
+            return None
+        return select(_without_empty(cells.rows(np.flatnonzero(parts != part))), model, chosen, by=by, seed=seed)
+
     chances, unseen = np.zeros((len(cells), len(cells.classes))), 0
-    told: list[dict[str, Any]] = []
+    told: dict[int, dict[str, Any]] = {}
     for number, fold in enumerate(made):
+        part = number if parts is None else int(parts[fold.test[0]])
         inside = _without_empty(cells.rows(fold.train))
-        best = None
-        if parts is not None:
-            part = int(parts[fold.test[0]])
-            if part not in known:
-                known[part] = select(
-                    _without_empty(cells.rows(np.flatnonzero(parts != part))), model, chosen, by=by, seed=seed
-                )
-            best = known[part]
-        classifier = train(inside, model, chosen, by=by, seed=seed, selected=best)
+        classifier = train(inside, model, chosen, by=by, seed=seed, selected=best(part))
         columns = [cells.classes.index(name) for name in classifier.classes]
         chances[fold.test[:, None], columns] = classifier.probabilities(cells.values[fold.test])
         unseen += int((~np.isin(cells.truth[fold.test], classifier.classes)).sum())
-        if best is None or len(told) < len(known):
-            told.append(classifier.provenance["selected"])
+        told.setdefault(part, classifier.provenance["selected"])
         if progress:
             progress(number + 1, len(made))
-    return Predictions(cells, chances, by, len(made), tuple(told), unseen)
+    return Predictions(cells, chances, by, len(made), tuple(told.values()), unseen)
 
 
 def evaluate(
@@ -183,8 +180,7 @@ def baselines(
     folds of groups here.
     """
     rng = np.random.default_rng(seed)
-    way = by.removeprefix("leave-one-").removesuffix("-out")
-    made = splits(cells, way, folds=folds, seed=seed)
+    made = splits(cells, group_of(by), folds=folds, seed=seed)
     found: dict[str, float] = {}
     for name in wanted:
         changed = cells

@@ -1,12 +1,13 @@
-"""What consistency and magnitude of perturbations share: groups of rows with weights, and nulls made of controls."""
+"""What consistency and magnitude of perturbations share: nulls made of controls, and the form of their classes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from phenostream.benchmark.metrics._gathered import Gathered
 from phenostream.errors import EmptyError, NotFiniteError, WrongShapeError
 
 if TYPE_CHECKING:
@@ -46,6 +47,25 @@ class Replicates:
         """Of the values that are numbers, the share with a p-value of at most 0.05; NaN where none is."""
         good = self.p_value[np.isfinite(self.p_value)]
         return float((good <= 0.05).mean()) if len(good) else float("nan")
+
+
+class AgainstControls(Gathered):
+    """A figure of replicates from batches of profiles."""
+
+    figure: ClassVar[Callable[..., Replicates]]
+
+    def __init__(self, *, draws: int = 1000, rng: int = 0) -> None:
+        """Keep what the null is made with."""
+        super().__init__()
+        self.draws, self.rng = draws, rng
+
+    def update(self, profiles: ArrayLike, groups: ArrayLike, controls: ArrayLike) -> None:
+        """Keep one batch."""
+        self.keep(profiles, groups, controls)
+
+    def compute(self) -> Replicates:
+        """Of all batches."""
+        return type(self).figure(*self.joined(), draws=self.draws, rng=self.rng)
 
 
 def checked(profiles: ArrayLike, groups: ArrayLike, controls: ArrayLike) -> tuple[Floats, NDArray[Any], NDArray[Any]]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phenostream.benchmark.metrics import _replicates
-from phenostream.benchmark.metrics._gathered import Gathered
 from phenostream.errors import NotFiniteError
 
 if TYPE_CHECKING:
@@ -79,21 +78,10 @@ def directions(values: Floats) -> Floats:
     return np.asarray(values / length)
 
 
-class PerturbationConsistency(Gathered):
+class PerturbationConsistency(_replicates.AgainstControls):
     """The same from batches of profiles."""
 
-    def __init__(self, *, draws: int = 1000, rng: int = 0) -> None:
-        """Keep what the null is made with."""
-        super().__init__()
-        self.draws, self.rng = draws, rng
-
-    def update(self, profiles: ArrayLike, groups: ArrayLike, controls: ArrayLike) -> None:
-        """Keep one batch."""
-        self.keep(profiles, groups, controls)
-
-    def compute(self) -> Replicates:
-        """Of all batches."""
-        return perturbation_consistency(*self.joined(), draws=self.draws, rng=self.rng)
+    figure = staticmethod(perturbation_consistency)
 
 
 def _mean_cosine(unit: Floats) -> float:

@@ -8,7 +8,6 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from phenostream.benchmark.metrics import _replicates
-from phenostream.benchmark.metrics._gathered import Gathered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -110,18 +109,7 @@ def sample(control: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.i
     return rows if len(rows) <= MOST_CONTROLS else np.sort(rng.choice(rows, size=MOST_CONTROLS, replace=False))
 
 
-class PerturbationMagnitude(Gathered):
+class PerturbationMagnitude(_replicates.AgainstControls):
     """The same from batches of profiles."""
 
-    def __init__(self, *, draws: int = 1000, rng: int = 0) -> None:
-        """Keep what the null is made with."""
-        super().__init__()
-        self.draws, self.rng = draws, rng
-
-    def update(self, profiles: ArrayLike, groups: ArrayLike, controls: ArrayLike) -> None:
-        """Keep one batch."""
-        self.keep(profiles, groups, controls)
-
-    def compute(self) -> Replicates:
-        """Of all batches."""
-        return perturbation_magnitude(*self.joined(), draws=self.draws, rng=self.rng)
+    figure = staticmethod(perturbation_magnitude)

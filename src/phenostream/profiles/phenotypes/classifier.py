@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import BaseModel
 
 from phenostream.errors import RecipeError
 from phenostream.profiles.phenotypes.calibrating import fit_temperature, log_loss, probabilities
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from pydantic import BaseModel
 
     from phenostream.profiles.phenotypes.labels import Labelled
     from phenostream.profiles.tables import Source
@@ -154,7 +154,7 @@ def train(
         raise RecipeError(
             f"no training cell of class {missing[0]!r}", remedy="leave the class out, or label cells of it"
         )
-    chosen = settings if isinstance(settings, BaseModel) else model_settings(name, settings or {})
+    chosen = model_settings(name, settings)
     best = selected or select(cells, name, chosen, by=by, folds=folds, seed=seed)
     arrays = model(name).path(cells.values, cells.label, len(cells.classes), chosen, [best.place])[0]
     counts = np.bincount(cells.label, minlength=len(cells.classes))

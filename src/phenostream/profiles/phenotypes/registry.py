@@ -42,10 +42,12 @@ def model(name: str) -> Model:
     raise RecipeError(f"no model {name!r}", remedy=f"choose one of: {', '.join(model_names())}")
 
 
-def model_settings(name: str, given: Mapping[str, Any]) -> BaseModel:
-    """Settings of a model. Raises RecipeError naming the key and what was expected."""
+def model_settings(name: str, given: Mapping[str, Any] | BaseModel | None) -> BaseModel:
+    """Settings of a model; those that are settings already stay. Raises RecipeError with the key and what it wants."""
+    if isinstance(given, BaseModel):
+        return given
     try:
-        return model(name).Settings.model_validate(dict(given))
+        return model(name).Settings.model_validate(dict(given or {}))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])

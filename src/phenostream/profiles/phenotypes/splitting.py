@@ -45,9 +45,7 @@ def splits(cells: Labelled, by: str = LEAVE_ONE, *, folds: int = 7, seed: int = 
     """
     if by == "cell":
         return _folds(_dealt_cells(cells.label, folds, seed), folds)
-    name, single = (
-        (by.removeprefix("leave-one-").removesuffix("-out"), True) if by.startswith("leave-one-") else (by, False)
-    )
+    name, single = group_of(by), leaves_one_out(by)
     if name not in cells.groups:
         raise RecipeError(
             f"cannot split by {by!r}: the cells have no {name}",
@@ -60,6 +58,16 @@ def splits(cells: Labelled, by: str = LEAVE_ONE, *, folds: int = 7, seed: int = 
     if single:
         return _folds(codes.ravel(), count)
     return _folds(deal(cells.label, codes.ravel(), folds, seed), folds)
+
+
+def leaves_one_out(by: str) -> bool:
+    """Whether one group is left out at a time."""
+    return by.startswith("leave-one-")
+
+
+def group_of(by: str) -> str:
+    """What cells share that are never on both sides: ``image`` of ``leave-one-image-out``."""
+    return by.removeprefix("leave-one-").removesuffix("-out")
 
 
 def deal(label: NDArray[np.intp], groups: NDArray[np.intp], folds: int, seed: int) -> NDArray[np.intp]:
@@ -90,8 +98,7 @@ def deal(label: NDArray[np.intp], groups: NDArray[np.intp], folds: int, seed: in
 
 def inner_folds(cells: Labelled, by: str, folds: int, seed: int) -> Iterator[Fold]:
     """Folds inside a training set, by the same group as outside, so that selection sees what testing will see."""
-    name = by.removeprefix("leave-one-").removesuffix("-out")
-    known = cells.groups.get(name)
+    known = cells.groups.get(group_of(by))
     if known is None:
         dealt = _dealt_cells(cells.label, folds, seed)
     else:
