@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from safetensors.numpy import load_file
 
 from phenostream import inference
 from phenostream.errors import DamagedError, DiskFullError, ExistsError, HostileError, RecipeError, WrongShapeError
-from phenostream.inference import folders
 from phenostream.testing.packages import network, small_package
 
 
@@ -96,7 +96,7 @@ def test_a_full_disk_is_named_and_the_old_package_stays(tmp_path: Path, monkeypa
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(folders, "_durable", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskFullError, match="No space"):
         _write(tmp_path / "small", version="2.0", replace=True)
     assert inference.open_package(tmp_path / "small").sha256 == first.sha256

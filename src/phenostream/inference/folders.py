@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import tempfile
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phenostream.errors import DiskFullError, ExistsError
+from phenostream import disk
+from phenostream.errors import ExistsError
 from phenostream.inference.package import RDF, Package, open_package
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
 __all__ = ["free", "publish", "write_file"]
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM}
 
 
 def free(target: Path, *, replace: bool) -> None:
@@ -35,17 +30,11 @@ def publish(target: Path, files: Mapping[str, bytes], *, name: str, replace: boo
     free(target, replace=replace)
     with _disk_named(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        making = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-    try:
-        with _disk_named(target):
+        with disk.replacing_folder(target) as making:
             for path, data in files.items():
-                _durable(making / path, data)
-            making.chmod(0o755)
-        open_package(making)
-        with _disk_named(target):
-            _swap(making, target)
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
+                (making / path).parent.mkdir(parents=True, exist_ok=True)
+                (making / path).write_bytes(data)
+            open_package(making)
     return open_package(target, name=name)
 
 
@@ -53,43 +42,10 @@ def write_file(target: Path, data: bytes) -> None:
     """Write one file, whole or not at all. Raises DiskFullError."""
     with _disk_named(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        making = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            _durable(making, data)
-            making.replace(target)
-        finally:
-            making.unlink(missing_ok=True)
+        with disk.replacing(target) as making:
+            making.write_bytes(data)
 
 
-def _swap(making: Path, target: Path) -> None:
-    """Put one folder in the place of another; the old one stays where the new one cannot come."""
-    old = Path(f"{making}.old")
-    if target.exists():
-        target.rename(old)
-    try:
-        making.rename(target)
-    except BaseException:
-        if old.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _durable(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-@contextmanager
-def _disk_named(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, DiskFullError) or error.errno not in _FULL:
-            raise
-        raise DiskFullError(
-            f"{target} cannot be written: {error.strerror}", remedy="free space, or choose another folder"
-        ) from error
+def _disk_named(target: Path) -> AbstractContextManager[None]:
+    remedy = "free space, or choose another folder"
+    return disk.named(f"{target} cannot be written", remedy=remedy, refusals=disk.FULL | disk.CLOSED)
