@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from phenostream.errors import DamagedError, DiskFullError
+from phenostream import disk
+from phenostream.errors import DamagedError
 from phenostream.sources.stores import LocalStore, RemoteStore
 from phenostream.sources.trips import FileSink
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from phenostream.values import Store
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,40 +74,15 @@ def temporary(target: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
     """
     with full_disk_named(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", suffix=".part", dir=target.parent)
-    try:
-        with full_disk_named(target):
-            with os.fdopen(handle, "wb") as file:
-                yield file
-                file.flush()
-                if sync:
-                    os.fsync(file.fileno())
-            Path(name).replace(target)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:64]}.", suffix=disk.PART, dir=target.parent)
+        with disk.taking_place(Path(name), target, durable=sync), os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
             if sync:
-                sync_folder(target.parent)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
+                os.fsync(file.fileno())
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def full_disk_named(target: Path) -> Iterator[None]:
+def full_disk_named(target: Path) -> AbstractContextManager[None]:
     """Turn the system's words for a disk that takes no more into DiskFullError."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise DiskFullError(
-            f"{target} cannot be written: {error.strerror}", remedy="free space, or point the run to another disk"
-        ) from error
+    remedy = "free space, or point the run to another disk"
+    return disk.named(f"{target} cannot be written", remedy=remedy, refusals=disk.FULL)
