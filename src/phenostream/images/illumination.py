@@ -7,8 +7,6 @@ the dark-field is what the camera says without light. Both are found by BaSiC (P
 
 from __future__ import annotations
 
-import contextlib
-import secrets
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from phenostream import disk
 from phenostream.errors import (
     DamagedError,
     EmptyError,
@@ -198,13 +197,8 @@ class IlluminationModel:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model to `path` (a .npz), whole or not at all; saving twice gives the same file."""
         target = Path(path)
-        temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        try:
+        with disk.replacing(target) as temporary:
             temporary.write_bytes(self.to_bytes())
-            temporary.replace(target)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
         return target
 
     @classmethod
