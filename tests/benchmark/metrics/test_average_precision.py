@@ -176,3 +176,46 @@ def test_copairs_itself_says_the_same() -> None:
     )
     ours = average_precision(WITNESS["features"], Partners((codes("drug"),)), Partners((), (codes("drug"),)))
     np.testing.assert_allclose(ours.value, theirs["average_precision"], rtol=1e-12)
+
+
+def by_counting(values: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> float:
+    """Of one profile, from its exact similarities to all others."""
+    better = [(negative >= one).sum() + (positive >= one).sum() for one in positive]
+    return float(np.mean([(positive >= one).sum() / rank for one, rank in zip(positive, better, strict=True)]))
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "euclidean"])
+@pytest.mark.parametrize("groups", [2, 40])
+def test_single_precision_and_many_positives_rank_as_exact_sums_do(similarity: str, groups: int) -> None:
+    """Similarities that differ by less than single precision tells apart, and groups of hundreds."""
+    rng = np.random.default_rng(3)
+    values = np.ones(12) + 1e-5 * rng.normal(size=(400, 12))
+    codes = rng.integers(0, groups, 400)
+    found = average_precision(values, Partners((codes,)), Partners((), (codes,)), similarity=similarity)
+    exact = values.astype(np.longdouble)
+    for row in range(0, 400, 37):
+        if similarity == "cosine":
+            near = (exact @ exact[row]) / np.linalg.norm(exact, axis=1)
+        else:
+            near = -((exact - exact[row]) ** 2).sum(axis=1)
+        same = codes == codes[row]
+        expected = by_counting(exact, near[same & (np.arange(400) != row)], near[~same])
+        # Double precision itself rounds at 1e-16 of similarities that differ by 1e-10: a rank may move by one.
+        assert found.value[row] == pytest.approx(expected, rel=2e-3 if similarity == "cosine" else 1e-9)
+
+
+def test_equal_profiles_tie_in_any_block() -> None:
+    rng = np.random.default_rng(4)
+    values = np.repeat(rng.normal(size=(50, 7)), 4, axis=0)
+    drug = np.arange(200) // 2
+    rules = Partners((drug,)), Partners((), (drug,))
+    for size in (1 << 26, 1 << 13):
+        # Each profile stands four times, as two drugs: its replicate ties with both of the other drug.
+        np.testing.assert_array_equal(average_precision(values, *rules, block_bytes=size).value, 1 / 3)
+
+
+def test_nulls_of_long_rankings_cost_no_more_than_their_positives() -> None:
+    drawn = null_average_precision(2, 10_000_000, size=20_000)
+    assert 0 < drawn.mean() < 1e-4
+    whole = null_average_precision(7, 7, size=10)
+    np.testing.assert_array_equal(whole, 1.0)

@@ -6,23 +6,38 @@ similarities, so memory does not grow with the number of pairs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from scipy.special import comb
 
+from phenostream.benchmark.metrics._nulls import Nulls, Shape, all_average_precisions, null_average_precision
 from phenostream.errors import NotFiniteError, RecipeError, WrongShapeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
 
+__all__ = [
+    "AveragePrecision",
+    "AveragePrecisions",
+    "MeanAveragePrecisions",
+    "Partners",
+    "Similarity",
+    "all_average_precisions",
+    "average_precision",
+    "mean_average_precision",
+    "null_average_precision",
+]
+
 Similarity = Literal["cosine", "correlation", "euclidean"]
 _BLOCK_BYTES = 64 << 20
+#: Positives up to which products are computed in single precision; the ranking is that of double precision.
+_FEW = 64
 
 
 @dataclass(frozen=True)
@@ -80,15 +95,26 @@ def average_precision(
         WrongShapeError: shapes that do not fit.
         NotFiniteError: a profile with NaN or infinite values, or without direction.
     """
-    values = _vectors(profiles, similarity)
+    from phenostream.benchmark.metrics._ranking import rank_block  # noqa: PLC0415  (imports the compiler)
+
+    values = np.ascontiguousarray(_vectors(profiles, similarity))
     count = len(values)
     asked = np.ones(count, bool) if queries is None else np.asarray(queries, bool)
-    pos, neg = (_Coded.of(one, count) for one in (positives, negatives))
-    found = AveragePrecisions(np.full(count, np.nan), np.zeros(count, np.int64), np.zeros(count, np.int64))
-    for rows, columns in _blocks(pos, neg, asked, block_bytes):
-        near = _near(values, rows, columns, similarity)
-        _kernel()(near, rows, columns, *pos.codes, *neg.codes, found.value, found.positives, found.total)
-    return found
+    pos, neg = (_Rules.of(one, count) for one in (positives, negatives))
+    together, apart = _Together.by(pos.same), [_Together.by(codes) for codes in neg.differ]
+    members = np.stack([one.members for one in apart]) if apart else np.zeros((0, count), np.int64)
+    spans = np.stack([one.span for one in apart]) if apart else np.zeros((0, 2, count), np.int64)
+    near = _Near(values, similarity, together.largest() - 1)
+    found = np.stack([np.full(count, np.nan), np.zeros(count), np.zeros(count)])
+    place_of = np.empty(count, np.int64)
+    for rows, columns in _blocks(neg, asked, near.row_bytes, block_bytes):
+        place_of[:] = -1
+        place_of[columns] = np.arange(len(columns))
+        rank_block(
+            near.block(rows, columns), rows, columns, place_of, values, near.euclidean, near.slack(rows),
+            together.members, together.span, pos.differ, pos.among, members, spans, found,
+        )  # fmt: skip
+    return AveragePrecisions(found[0], found[1].astype(np.int64), found[2].astype(np.int64))
 
 
 class AveragePrecision:
@@ -154,16 +180,25 @@ def mean_average_precision(
     total = np.bincount(groups[good], scores.value[good], minlength=size)
     value = np.asarray(np.where(members > 0, total / np.maximum(members, 1), np.nan), np.float64)
     drawn, exact = np.full(size, np.nan), np.full(size, np.nan)
-    nulls = _Nulls(null_size, seed)
-    rows = np.flatnonzero(good)
-    rows = rows[np.argsort(groups[rows], kind="stable")]
-    for part in np.split(rows, np.flatnonzero(np.diff(groups[rows])) + 1):
-        if len(part):
-            shape = tuple(sorted(zip(scores.positives[part].tolist(), scores.total[part].tolist(), strict=True)))
-            group = groups[part[0]]
+    nulls = Nulls(null_size, seed)
+    # Groups of one shape share a null, and those of like shapes its parts: one shape after the other.
+    for shape, alike in sorted(_shapes(scores, groups, good).items()):
+        for group in alike:
             drawn[group] = _p_value(value[group], nulls.drawn(shape), "right")
             exact[group] = _p_value(value[group], nulls.complete(shape), "left")
     return MeanAveragePrecisions(value, drawn, exact, members)
+
+
+def _shapes(scores: AveragePrecisions, groups: NDArray[np.int64], good: NDArray[np.bool_]) -> dict[Shape, list[int]]:
+    """Groups by the numbers of positives and of all that their members have."""
+    rows = np.flatnonzero(good)
+    rows = rows[np.lexsort([scores.total[rows], scores.positives[rows], groups[rows]])]
+    found: dict[Shape, list[int]] = {}
+    for part in np.split(rows, np.flatnonzero(np.diff(groups[rows])) + 1):
+        if len(part):
+            shape = tuple(zip(scores.positives[part].tolist(), scores.total[part].tolist(), strict=True))
+            found.setdefault(shape, []).append(int(groups[part[0]]))
+    return found
 
 
 def _p_value(observed: float, null: Floats, side: Literal["left", "right"]) -> float:
@@ -173,148 +208,96 @@ def _p_value(observed: float, null: Floats, side: Literal["left", "right"]) -> f
     return (above + 1) / (null.size + 1)
 
 
-def null_average_precision(
-    positives: int, total: int, *, size: int = 100_000, rng: np.random.Generator | int = 0
-) -> Floats:
-    """Average precision of `size` random rankings of `positives` among `total`.
+@dataclass(frozen=True, slots=True)
+class _Together:
+    """Profiles in groups: those of the group of row r are ``members[span[0, r]:span[1, r]]``."""
 
-    Raises:
-        RecipeError: no positive, or more than there are.
-    """
-    if not 0 < positives <= total:
-        raise RecipeError(f"{positives} positives among {total}", remedy="there must be one, and no more than all")
-    generator = np.random.default_rng(rng)
-    made = np.empty(size)
-    step = max(1, _BLOCK_BYTES // (8 * total))
-    for start in range(0, size, step):
-        drawn = generator.random((min(step, size - start), total))
-        ranks = np.sort(np.argpartition(drawn, positives - 1, axis=1)[:, :positives], axis=1) + 1
-        made[start : start + len(ranks)] = (np.arange(1, positives + 1) / ranks).mean(axis=1)
-    return made
+    members: NDArray[np.int64]
+    span: NDArray[np.int64]
 
+    @classmethod
+    def by(cls, codes: NDArray[np.int64]) -> _Together:
+        members = np.argsort(codes, kind="stable")
+        rising = codes[members]
+        return cls(members, np.stack([np.searchsorted(rising, codes, side) for side in ("left", "right")]))
 
-def all_average_precisions(positives: int, total: int) -> Floats:
-    """Average precision of every ranking of `positives` among `total`, sorted: the complete null distribution.
-
-    One value a set of ranks; there are ``total! / (positives! (total - positives)!)`` of them.
-    """
-    sums = np.zeros(1)
-    last = np.zeros(1, np.int64)
-    for place in range(1, positives + 1):
-        # Ranks after the last one, that leave enough behind for those still to come.
-        room = total - (positives - place) - last
-        where = np.repeat(np.arange(len(last)), room)
-        step = np.arange(len(where)) - np.repeat(np.cumsum(room) - room, room) + 1
-        last = last[where] + step
-        sums = sums[where] + place / last
-    return np.sort(sums / positives)
-
-
-_Shape = tuple[tuple[int, int], ...]
-_KEPT = 128
-
-
-@dataclass(slots=True)
-class _Nulls:
-    """Null distributions, sorted, each computed once.
-
-    A shape lists, for every member of a group, its numbers of positives and of all.
-    """
-
-    size: int
-    seed: int
-    _one: dict[tuple[int, int], Floats] = field(default_factory=dict)
-    _all: dict[tuple[int, int], Floats] = field(default_factory=dict)
-    _mixed: dict[_Shape, Floats] = field(default_factory=dict)
-
-    def complete(self, shape: _Shape) -> Floats:
-        """Every ranking where all members are alike and they are few, drawn ones otherwise."""
-        kind = shape[0]
-        if shape.count(kind) < len(shape) or comb(kind[1], kind[0], exact=True) > self.size:
-            return self.drawn(shape)
-        return _kept(self._all, kind, lambda: all_average_precisions(*kind))
-
-    def drawn(self, shape: _Shape) -> Floats:
-        """Mean over the members of what was drawn for each kind."""
-        kinds = tuple(dict.fromkeys(shape))
-        if len(kinds) == 1:
-            return _kept(self._mixed, kinds, lambda: np.sort(self._drawn(*kinds[0])))
-        parts = ((shape.count(kind) / len(shape), self._drawn(*kind)) for kind in kinds)
-        return _kept(self._mixed, shape, lambda: np.sort(sum(share * null for share, null in parts)))
-
-    def _drawn(self, positives: int, total: int) -> Floats:
-        def draw() -> Floats:
-            generator = np.random.default_rng((self.seed, positives, total))
-            return null_average_precision(positives, total, size=self.size, rng=generator)
-
-        return _kept(self._one, (positives, total), draw)
-
-
-def _kept(known: dict[Any, Floats], key: Any, make: Callable[[], Floats]) -> Floats:
-    if key not in known:
-        if len(known) >= _KEPT:
-            known.clear()
-        known[key] = make()
-    return known[key]
+    def largest(self) -> int:
+        return int((self.span[1] - self.span[0]).max(initial=0))
 
 
 @dataclass(frozen=True, slots=True)
-class _Coded:
-    """One side's rules as the kernel takes them."""
+class _Rules:
+    """One side's rules as the loops take them."""
 
     same: NDArray[np.int64]
     differ: NDArray[np.int64]
     among: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, partners: Partners, count: int) -> _Coded:
+    def of(cls, partners: Partners, count: int) -> _Rules:
         for codes in (*partners.same, *partners.differ):
             if codes.shape != (count,):
                 raise WrongShapeError(f"codes {codes.shape} for {count} profiles")
-        same, differ = (
-            np.ascontiguousarray(np.stack(given).astype(np.int64)) if given else np.zeros((0, count), np.int64)
-            for given in (partners.same, partners.differ)
-        )
         among = np.ones(count, bool) if partners.among is None else np.asarray(partners.among, bool)
         if among.shape != (count,):
             raise WrongShapeError(f"a choice {among.shape} of {count} profiles")
-        return cls(same, differ, among)
-
-    @property
-    def codes(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        return self.same, self.differ, self.among
-
-    def reach(self, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
-        """Which profiles may be a partner of any of `rows`: a little too many is harmless."""
-        chosen = self.among.copy()
-        for codes in self.same:
-            chosen &= np.isin(codes, np.unique(codes[rows]))
-        return chosen
+        same = np.zeros(count, np.int64)
+        for codes in partners.same:
+            own = np.unique(codes, return_inverse=True)[1]
+            same = np.unique(same * (own.max(initial=0) + 1) + own, return_inverse=True)[1]
+        differ = np.stack([codes.astype(np.int64) for codes in partners.differ] or [np.zeros((0,), np.int64)])
+        return cls(same, differ.reshape(len(partners.differ), count), among)
 
 
 def _blocks(
-    pos: _Coded, neg: _Coded, asked: NDArray[np.bool_], block_bytes: int
+    negatives: _Rules, asked: NDArray[np.bool_], row_bytes: int, block_bytes: int
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Queries and the profiles that they are compared with, so that a block of similarities fits."""
+    """Queries, and the profiles that may be negatives of all of them, so that a block of similarities fits."""
     rows = np.flatnonzero(asked)
-    keys = [*pos.same, *neg.same]
-    if keys:
-        # Neighbours in this order share partners, which keeps blocks narrow.
-        rows = rows[np.lexsort([codes[rows] for codes in keys])]
-    start = 0
-    while start < len(rows):
-        step = max(1, min(len(rows) - start, 4096, block_bytes // (8 * len(asked))))
-        part = rows[start : start + step]
-        yield part, np.flatnonzero(pos.reach(part) | neg.reach(part))
-        start += step
+    rows = rows[np.argsort(negatives.same[rows], kind="stable")]
+    others = _Together.by(negatives.same)
+    for part in np.split(rows, np.flatnonzero(np.diff(negatives.same[rows])) + 1):
+        if len(part):
+            first, last = others.span[:, part[0]]
+            columns = others.members[first:last]
+            columns = columns[negatives.among[columns]]
+            step = max(1, min(4096, block_bytes // max(row_bytes * len(columns), 1)))
+            for start in range(0, len(part), step):
+                yield part[start : start + step], columns
 
 
-def _near(values: Floats, rows: NDArray[np.intp], columns: NDArray[np.intp], similarity: Similarity) -> Floats:
-    product: Floats = values[rows] @ values[columns].T
-    if similarity != "euclidean":
-        return product
-    squares = np.einsum("ij,ij->i", values, values)
-    return np.asarray(2 * product - squares[rows][:, None] - squares[columns])
+class _Near:
+    """Similarities of rows to columns by matrix products, and how far they may be off."""
+
+    def __init__(self, values: Floats, similarity: Similarity, positives: int) -> None:
+        self.euclidean = similarity == "euclidean"
+        # With few positives next to nothing must be compared again, and single precision is twice as fast.
+        self.quick: NDArray[Any] = values.astype(np.float32) if positives <= _FEW and not self.euclidean else values
+        self.squares = np.einsum("ij,ij->i", values, values)
+        self._columns: NDArray[np.intp] = np.zeros(0, np.intp)
+        self._taken: NDArray[Any] = self.quick[:0]
+
+    @property
+    def row_bytes(self) -> int:
+        return self.quick.itemsize
+
+    def block(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[Any]:
+        """(rows, columns)."""
+        if columns is not self._columns:
+            self._columns = columns
+            self._taken = self.quick if len(columns) == len(self.quick) else self.quick[columns]
+        near: NDArray[Any] = self.quick[rows] @ self._taken.T
+        if self.euclidean:
+            near *= 2
+            near -= self.squares[rows][:, None]
+            near -= self.squares[columns]
+        return near
+
+    def slack(self, rows: NDArray[np.intp]) -> Floats:
+        """(rows,) more than rounding can make of a sum of so many products (Higham 2002, section 3.1)."""
+        unit = float(np.finfo(self.quick.dtype).eps)
+        longest = np.sqrt(self.squares[rows]) + math.sqrt(float(self.squares.max(initial=0)))
+        return np.asarray((self.quick.shape[1] + 4) * unit * longest**2)
 
 
 def _vectors(profiles: ArrayLike, similarity: Similarity) -> Floats:
@@ -333,9 +316,3 @@ def _vectors(profiles: ArrayLike, similarity: Similarity) -> Floats:
     if (length <= 1e-12 * np.abs(values).max(axis=1, initial=0, keepdims=True)).any():
         raise NotFiniteError("a profile has no direction: all its values are equal", remedy="leave it out, counted")
     return np.asarray(centred / length)
-
-
-def _kernel() -> Any:
-    from phenostream.benchmark.metrics._ranking import rank_block  # noqa: PLC0415  (imports the compiler)
-
-    return rank_block
