@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import resource
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +12,7 @@ import torch
 from phenostream.errors import RecipeError, TooLargeError
 from phenostream.training.learning import Learner
 from phenostream.training.loading import moved
-from phenostream.training.order import Draw, Order, own_randomness
+from phenostream.training.order import Order, own_randomness
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,15 +130,14 @@ class _Trial:
     """Takes steps with batches of any size, on a network that is thrown away."""
 
     def __init__(self, task: Task, settings: FitSettings, team: Team, seed: int) -> None:
-        self.task, self.settings, self.device = task, settings, team.device
-        self.order = Order(len(task), 1, seed)
-        alone = type(team)(team.device)
-        self.learner = Learner(task, settings, alone, seed=seed)
+        self.task, self.settings, self.seed = task, settings, seed
+        self.alone = type(team)(team.device)
+        self.learner = Learner(task, settings, self.alone, seed=seed)
 
     def __call__(self, size: int) -> None:
-        draws = [Draw(0, number, number) for number in range(size)]
-        batch = self.task.collate([self.task.example(draw.example, self.order.rng(draw)) for draw in draws])
-        batch = moved(batch, self.device, channels_last=self.settings.channels_last)
+        order = Order(len(self.task), size, self.seed)
+        with closing(self.task.batches(order, range(1), team=self.alone, workers=0)) as stream:
+            batch = moved(next(stream), self.alone.device, channels_last=self.settings.channels_last)
         told = self.learner.step(batch, 0, 1)
         float(told["loss"])  # waits for the card
 

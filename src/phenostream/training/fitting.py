@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,17 +17,17 @@ from phenostream.training.batch_size import choose
 from phenostream.training.durable import held
 from phenostream.training.interrupts import Asked, listening
 from phenostream.training.learning import Learner
-from phenostream.training.loading import batches, moved
+from phenostream.training.loading import moved
 from phenostream.training.logs import Journal
 from phenostream.training.order import Order, own_randomness, seed_step, seed_validation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from torch import Tensor, nn
 
     from phenostream.training.devices import Team
-    from phenostream.training.plug import Task
+    from phenostream.training.plug import Batch, Task
     from phenostream.training.settings import FitSettings
 
 _BEST = "best.safetensors"
@@ -183,7 +183,12 @@ class _Run:
 
     def _go_on(self) -> None:
         steps = range(self.at.step, self.steps)
-        stream = batches(self.task, self.order, steps, team=self.team, workers=self.settings.workers)
+        workers = self.settings.workers
+        with closing(self.task.batches(self.order, steps, team=self.team, workers=workers)) as stream:
+            self._take(stream)
+        self._checkpoint()
+
+    def _take(self, stream: Iterator[Batch]) -> None:
         self.clock = self.saved = time.monotonic()
         self._validate()  # a checkpoint at the end of an epoch may owe it
         while not self.at.stopped:
@@ -191,7 +196,6 @@ class _Run:
             if self._due():
                 self._read()
             self._validate()
-        self._checkpoint()
 
     def _step(self, batch: Any) -> None:
         seed_step(self.seed, self.at.step, self.team.rank)

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from phenostream.training.devices import Team
     from phenostream.training.order import Draw, Order
@@ -39,7 +39,7 @@ class _Steps:
         return len(self.steps)
 
 
-def batches(task: Task, order: Order, steps: range, *, team: Team, workers: int) -> Iterator[Batch]:
+def batches(task: Task, order: Order, steps: range, *, team: Team, workers: int) -> Generator[Batch]:
     """The batches of `steps` that this process of `team` takes; one stream, across epochs."""
     loader: DataLoader[Any] = DataLoader(
         _Examples(task, order),
@@ -50,7 +50,7 @@ def batches(task: Task, order: Order, steps: range, *, team: Team, workers: int)
         # Its own generator: the loader would else draw from the global one, which belongs to the task.
         generator=torch.Generator().manual_seed(0),
     )
-    return iter(loader)
+    yield from loader
 
 
 def moved(batch: Batch, device: torch.device, *, channels_last: bool) -> Batch:

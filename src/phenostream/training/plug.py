@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
     from pathlib import Path
 
     from pydantic import BaseModel
     from torch import Tensor, nn
 
     from phenostream.inference import Package
+    from phenostream.training.devices import Team
+    from phenostream.training.order import Order
 
 Example: TypeAlias = "Mapping[str, Any]"
 Batch: TypeAlias = "Mapping[str, Tensor]"
@@ -48,13 +50,26 @@ class Task(Protocol):
     def example(self, index: int, rng: np.random.Generator) -> Example:
         """Example `index` of an epoch, augmented by `rng`: arrays (no batch axis) or numbers by name.
 
-        Called in worker processes; it must neither change the task nor depend on earlier calls.
+        Called in worker processes; it must neither change the task nor depend on earlier calls. A task that makes its
+        `batches` itself has none.
         """
-        ...
+        del index, rng
+        raise NotImplementedError(f"{type(self).__name__} gives neither `example` nor `batches`")
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """The batch of some examples: each name's arrays stacked along a new first axis."""
         return stack(examples)
+
+    def batches(self, order: Order, steps: range, *, team: Team, workers: int) -> Generator[Batch]:
+        """The batches of `steps` that this process of `team` takes; one stream, across epochs.
+
+        By default, the examples that `order` names. A task whose data come with a loader of their own gives that
+        loader's batches of `order.batch_size` examples over all processes; then each must be a pure function of
+        `order.seed`, its step and the process, wherever the stream begins.
+        """
+        from phenostream.training.loading import batches  # noqa: PLC0415  (torch)
+
+        return batches(self, order, steps, team=team, workers=workers)
 
     def loss(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Mapping[str, Tensor | float]]:
         """The mean loss of a batch (a scalar), and what else belongs into the log; `network` is in training mode.

@@ -45,7 +45,7 @@ class FitSettings(BaseModel):
     min_delta: float = Field(0.0, ge=0, description="what counts as better at all")
     patience: int = Field(0, ge=0, description="validations without betterment after which the fit ends; 0: never")
 
-    workers: int = Field(0, ge=0, le=256, description="processes that make batches ahead; 0 makes them in between")
+    workers: int = Field(0, ge=0, le=256, description="processes that make batches ahead; 0: in between, or by threads")
     log_every: int = Field(20, ge=1, description="steps between readings of the loss, and chances of a checkpoint")
     checkpoint_minutes: float = Field(5.0, ge=0, description="between checkpoints; 0: at every reading of the loss")
     tensorboard: bool = Field(True, description="write event files for TensorBoard beside the CSV")

@@ -8,11 +8,14 @@ from phenostream.training.classification import backbones
 
 
 def test_the_folder_is_the_registry() -> None:
-    assert {"convnext", "resnet"} <= set(backbones.names())
+    assert {"convnext", "efficientnet", "resnet"} <= set(backbones.names())
     assert "unet" not in backbones.names()
 
 
-@pytest.mark.parametrize(("name", "shape"), [("resnet", {"depth": 18, "width": 4}), ("convnext", {"size": "atto"})])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("resnet", {"depth": 18, "width": 4}), ("convnext", {"size": "atto"}), ("efficientnet", {"stem": "small"})],
+)
 def test_a_backbone_gives_as_many_features_as_it_says(name: str, shape: dict) -> None:
     network, width = backbones.build(name, 5, shape)
     assert network.eval()(torch.zeros(2, 5, 64, 64)).shape == (2, width)

@@ -30,12 +30,13 @@ def test_labels_are_places_among_the_classes(packed: Path) -> None:
 
 def test_channels_come_in_the_order_asked_for(packed: Path) -> None:
     sites = opened(packed, channels=("Mito", "DNA"))
-    assert (sites.pixels(3) == sites.pack[3][[4, 0]]).all()
+    assert sites.channels.tolist() == [4, 0]
+    assert sites.names == ("Mito", "DNA")
 
 
 def test_moments_are_those_of_the_pixels(packed: Path) -> None:
     sites = opened(packed)
-    pixels = np.stack([sites.pixels(int(row)) for row in sites.train]).astype(float)
+    pixels = sites.pack.read(sites.train).astype(float)
     mean, std = sites.moments()
     np.testing.assert_allclose(mean, pixels.mean((0, 2, 3)), rtol=1e-9)
     np.testing.assert_allclose(std, pixels.std((0, 2, 3)), rtol=1e-9)

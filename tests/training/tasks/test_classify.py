@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
 import time
+from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +16,14 @@ import torch
 
 from phenostream import datasets, training
 from phenostream.benchmark.scoring import score
-from phenostream.errors import ChannelMissingError, RecipeError
+from phenostream.errors import ChannelMissingError, DamagedError, LeakageError, RecipeError
 from phenostream.inference import load, open_package, prove
 from phenostream.synthetic.screen import ScreenDesign, fields
-from phenostream.training import registry
+from phenostream.training import FitSettings, checkpoints, fit, registry
 from phenostream.training.classification.applying import embed_pack, write_embeddings
+from phenostream.training.classification.network import Exported
+from phenostream.training.devices import Team
+from phenostream.training.order import Order
 
 HELD = {"train": {"dataset": "train"}, "keep": {"dataset": "test"}}
 TINY = {"network": "resnet", "shape": {"depth": 18, "width": 4, "stem": "small"}, "embedding": 8, "split": HELD}
@@ -37,13 +44,20 @@ def task(packed: Path, **told: object) -> object:
     return registry.build("classify", registry.settings("classify", {"pack": str(packed), **TINY, **told}))
 
 
+def stream(learnt: object, batch: int = 8, *, begin: int = 0, rank: int = 0, world: int = 1, count: int = 6) -> list:
+    """So many batches of a process, from the step `begin` on."""
+    team = Team(torch.device("cpu"), rank, world)
+    steps = range(begin, begin + count)
+    return list(islice(learnt.batches(Order(len(learnt), batch, 3), steps, team=team, workers=0), count))
+
+
 @pytest.mark.parametrize("metric", ["arcface", "contrastive", "none"])
 @pytest.mark.parametrize("normalise", ["site", "plate", "screen"])
 def test_every_loss_reaches_every_weight(packed: Path, metric: str, normalise: str) -> None:
     torch.manual_seed(0)
     learnt = task(packed, metric={"kind": metric}, normalise=normalise, condition="cell_type")
     network = learnt.network().train()
-    batch = learnt.collate([learnt.example(place, np.random.default_rng(place)) for place in range(8)])
+    (batch,) = stream(learnt, count=1)
     loss, told = learnt.loss(network, batch)
     loss.backward()
     assert torch.isfinite(loss)
@@ -51,14 +65,110 @@ def test_every_loss_reaches_every_weight(packed: Path, metric: str, normalise: s
     assert all(one.grad is not None for one in network.parameters())
 
 
-def test_examples_come_as_they_are_packed(packed: Path) -> None:
-    learnt = task(packed, views={"turn": False}, condition="cell_type", forget=0.0)
-    example = learnt.example(5, np.random.default_rng(0))
-    row = int(learnt.sites.train[5])
-    assert (example["image"] == learnt.sites.pack[row]).all()
-    assert example["told"].tolist() == [float(kind == learnt.sites.condition[row]) for kind in (0, 1)]
-    forgetful = task(packed, condition="cell_type", forget=1.0)
-    assert forgetful.example(5, np.random.default_rng(0))["told"].tolist() == [0, 0]
+def test_batches_are_what_is_packed(packed: Path) -> None:
+    learnt = task(packed, views={"turn": False}, condition="cell_type", channels=["Mito", "DNA"])
+    for batch in stream(learnt):
+        for place, row in enumerate(batch["site"].tolist()):
+            assert np.array_equal(batch["image"][place].numpy(), learnt.sites.pack[row][[4, 0]])
+            assert batch["label"][place] == learnt.sites.labels[row]
+            assert batch["told"][place].tolist() == [float(kind == learnt.sites.condition[row]) for kind in (0, 1)]
+
+
+def test_an_epoch_takes_each_site_to_learn_from_once(packed: Path) -> None:
+    learnt = task(packed)
+    steps = len(learnt) // 8
+    seen = Counter(row for batch in stream(learnt, count=steps) for row in batch["site"].tolist())
+    assert set(seen) <= set(learnt.sites.train.tolist())
+    assert seen.total() == 8 * steps
+    assert set(seen.values()) == {1}
+
+
+def test_a_batch_is_the_same_wherever_the_stream_begins(packed: Path) -> None:
+    """Within an epoch, at its end, and in a later one."""
+    learnt = task(packed, views={"crop": 24})
+    steps = len(learnt) // 8
+    whole = stream(learnt, count=3 * steps)
+    for begin in (1, steps - 1, steps, 2 * steps + 1):
+        for one, other in zip(stream(learnt, begin=begin, count=steps), whole[begin:], strict=False):
+            assert all(torch.equal(one[name], other[name]) for name in ("image", "label", "told", "site"))
+
+
+def test_processes_share_each_batch_exactly(packed: Path) -> None:
+    learnt = task(packed)
+    alone, *ranks = stream(learnt), *(stream(learnt, rank=rank, world=2) for rank in range(2))
+    for one, *parts in zip(alone, *ranks, strict=True):
+        assert [len(part["site"]) for part in parts] == [4, 4]
+        for name in ("image", "label", "site"):
+            assert torch.equal(torch.cat([part[name] for part in parts]), one[name])
+
+
+def test_samplers_are_the_loaders(packed: Path) -> None:
+    even = stream(task(packed, sampler={"kind": "balanced"}), 9, count=4)
+    seen = Counter(label for batch in even for label in batch["label"].tolist())
+    assert set(seen.values()) == {6}
+    told = {"kind": "groups", "each": 2, "across": "experiment"}
+    learnt = task(packed, sampler=told)
+    place = learnt.sites.pack.table["experiment"].to_pylist()
+    for batch in stream(learnt, count=4):
+        assert set(Counter(batch["label"].tolist()).values()) == {2}
+        pairs = {
+            (label, place[row]) for label, row in zip(batch["label"].tolist(), batch["site"].tolist(), strict=True)
+        }
+        assert len(pairs) == 8, "replicates are from two experiments"
+    with pytest.raises(RecipeError, match="3 units a value in a batch of 8"):
+        stream(task(packed, sampler={"kind": "groups", "each": 3}))
+
+
+def test_a_split_that_leaks_does_not_begin(packed: Path, tmp_path: Path) -> None:
+    leaking = task(packed, split={"train": {"site": 1}, "keep": {"site": 2}})
+    with pytest.raises(LeakageError, match="4 experiments are on both sides of the split"):
+        fit(leaking, FitSettings(epochs=1, batch_size=8, tensorboard=False), folder=tmp_path)
+
+
+def test_a_damaged_site_is_named(packed: Path, tmp_path: Path) -> None:
+    shutil.copytree(packed, tmp_path / "pack")
+    learnt = task(tmp_path / "pack")
+    span = learnt.sites.pack.span(int(learnt.sites.train[0]))
+    with (tmp_path / "pack" / span.shard).open("r+b") as file:
+        file.seek(span.offset + 3)
+        file.write(b"\x00\x01\x02\x03")
+    name = learnt.sites.pack.table["site_id"][int(learnt.sites.train[0])].as_py()
+    with pytest.raises(DamagedError, match=f"site {name} in shard .* fails its checksum"):
+        stream(learnt, count=len(learnt) // 8)
+
+
+class Stop(Exception):
+    """The test pulls the plug."""
+
+
+def test_stopped_inside_an_epoch_it_goes_on_to_the_same_numbers(packed: Path, tmp_path: Path) -> None:
+    learnt = task(packed, condition="cell_type", views={"crop": 24})
+    train = FitSettings(epochs=2, batch_size=8, tensorboard=False, checkpoint_minutes=0, log_every=1, ema=0.9)
+
+    def stop(told: object) -> None:
+        if told.step >= stops[0]:
+            stops.pop(0)
+            raise Stop
+
+    steps = len(learnt) // 8
+    stops = [1, steps - 1, steps, steps + 2]
+    fit(learnt, train, folder=tmp_path / "whole", seed=1, device="cpu")
+    while stops:
+        with pytest.raises(Stop):
+            fit(task(packed, condition="cell_type", views={"crop": 24}), train, folder=tmp_path / "broken", seed=1,
+                device="cpu", progress=stop)  # fmt: skip
+    fit(learnt, train, folder=tmp_path / "broken", seed=1, device="cpu")
+    for name in ("steps.csv", "validations.csv"):
+        one, other = (timeless(tmp_path / folder / name) for folder in ("whole", "broken"))
+        assert one == other
+    left, right = (checkpoints.latest(tmp_path / one / "checkpoints")["learner"] for one in ("whole", "broken"))
+    for name, weight in left["network"].items():
+        assert torch.equal(weight, right["network"][name]), name
+
+
+def timeless(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return [{key: value for key, value in row.items() if key != "samples_per_s"} for row in csv.DictReader(file)]
 
 
 def test_settings_that_cannot_be_are_refused(packed: Path) -> None:
@@ -130,6 +240,36 @@ def test_a_pack_without_a_channel_is_refused(experiment: training.Experiment, tm
     datasets.pack(fields(design), tmp_path / "five", settings=datasets.PackSettings(channels=("DNA", "ER")))
     with pytest.raises(ChannelMissingError, match="needs 'Actin'"):
         embed_pack(experiment.folder / "package", datasets.open_pack(tmp_path / "five"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        ("resnet", {"depth": 50, "width": 8, "stem": "small"}),
+        ("convnext", {"size": "atto", "patch": 2}),
+        ("efficientnet", {"size": "b0", "stem": "small"}),
+    ],
+)
+def test_every_backbone_learns_and_its_package_is_the_network(
+    packed: Path, tmp_path: Path, network: str, shape: dict[str, object]
+) -> None:
+    """Grey levels in, the same numbers out of ONNX Runtime as out of the network, at sizes that were never seen."""
+    learnt = task(packed, network=network, shape=shape, condition="cell_type", normalise="plate", turns=2)
+    train = FitSettings(epochs=4, batch_size=8, learning_rate=2e-3, warmup=0.1, tensorboard=False)
+    told = fit(learnt, train, folder=tmp_path / "fit", device="cpu", seed=1)
+    entropy = [float(row["entropy"]) for row in timeless(tmp_path / "fit" / "steps.csv")]
+    assert np.mean(entropy[-4:]) < np.mean(entropy[:4])
+    model = load(learnt.export(told.network, tmp_path / "package", training={}, metrics={}))
+    rng = np.random.default_rng(0)
+    for side in (32, 45, 64):
+        image = rng.uniform(0, 60, (2, 20, side, side + 3)).astype(np.float32)
+        image[:, 6:] = image[:, 6:].mean((2, 3), keepdims=True)
+        with torch.no_grad():
+            wanted = Exported(told.network, 2)(torch.from_numpy(image))
+        found = model.batch(image)
+        for name, one in zip(("log_probability", "embedding"), wanted, strict=True):
+            np.testing.assert_allclose(found[name], one.numpy(), atol=1e-4 * max(1, float(one.abs().max())), rtol=0)
 
 
 @pytest.mark.slow

@@ -130,7 +130,7 @@ class Batches:
 
     def forever(self, state: State | None = None) -> Iterator[Batch]:
         """One stream over all epochs, from `state` on or from the beginning; reading ahead does not pause between."""
-        return self._loaded(self._steps_forever(self.course.checked(state) if state else self.course.start(0)))
+        return self._loaded(self.course.forever(self.course.checked(state) if state else self.course.start(0)))
 
     def read(self, step: Step) -> Batch:
         """The batch of one of the course's steps, by this thread alone: what a worker process does."""
@@ -159,11 +159,6 @@ class Batches:
             del filling
             yield batch
             del batch
-
-    def _steps_forever(self, state: State) -> Iterator[Step]:
-        while True:
-            yield from self.course.steps(state)
-            state = self.course.start(state.epoch + 1)
 
     def _reader(self) -> Reader:
         if self.pack.folder is not None:

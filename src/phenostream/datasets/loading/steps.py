@@ -155,6 +155,11 @@ class Course:
         """Before the first step of an epoch."""
         return State(self.seed, epoch, 0, self.plan)
 
+    def before(self, step: int) -> State:
+        """Before step `step`, counted from 0 over all epochs."""
+        epoch, within = divmod(step, len(self))
+        return State(self.seed, epoch, sum(self._sizes(self.epoch_size)[:within]), self.plan)
+
     def checked(self, state: State) -> State:
         """`state`, if it is one of this course. Raises RecipeError otherwise."""
         if (state.seed, state.plan) != (self.seed, self.plan):
@@ -177,6 +182,12 @@ class Course:
             position += size
             after = State(self.seed, state.epoch, position, self.plan)
             yield self._step(drawn, often, filled, np.arange(len(filled)) >= size, after)
+
+    def forever(self, state: State) -> Iterator[Step]:
+        """What is left of the epoch of `state`, then the next ones."""
+        while True:
+            yield from self.steps(state)
+            state = self.start(state.epoch + 1)
 
     def _step(self, drawn: Integers, often: Integers, taken: Integers, extra: NDArray[np.bool_], after: State) -> Step:
         rank, world = self.share.rank, self.share.world

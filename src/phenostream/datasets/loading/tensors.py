@@ -72,12 +72,14 @@ class TorchLoader:
 
     def __iter__(self) -> Iterator[Tensors]:
         """What is left of the epoch of `state`; then that is the beginning of the next."""
-        state = self.state
-        for batch in self._parallel(state) if self._workers else self.batches.resume(state):
-            tensors = self._tensors(batch)
-            self.state = batch.state
-            yield tensors
-        self.state = self.batches.course.start(state.epoch + 1)
+        begun, course = self.state, self.batches.course
+        yield from self._told(self._parallel(course.steps(begun)) if self._workers else self.batches.resume(begun))
+        self.state = course.start(begun.epoch + 1)
+
+    def forever(self) -> Iterator[Tensors]:
+        """One stream over all epochs, from `state` on; reading ahead does not pause between them."""
+        begun, course = self.state, self.batches.course
+        yield from self._told(self._parallel(course.forever(begun)) if self._workers else self.batches.forever(begun))
 
     def set_epoch(self, epoch: int) -> None:
         """Begin this epoch next."""
@@ -91,13 +93,18 @@ class TorchLoader:
         """Go on from there. Raises RecipeError for a state of something else."""
         self.state = self.batches.course.checked(State(**told))
 
-    def _parallel(self, state: State) -> Iterator[Batch]:
+    def _told(self, found: Iterator[Batch]) -> Iterator[Tensors]:
+        for batch in found:
+            tensors = self._tensors(batch)
+            self.state = batch.state
+            yield tensors
+
+    def _parallel(self, steps: Iterator[Step]) -> Iterator[Batch]:
         """The same batches from worker processes."""
-        course = self.batches.course
         loader: DataLoader[Any] = DataLoader(
             _Reading(self.batches),
             batch_size=None,
-            sampler=list(course.steps(state)),
+            sampler=steps,
             num_workers=self._workers,
             collate_fn=_as_it_is,
             generator=torch.Generator().manual_seed(0),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pyarrow as pa
 
+from phenostream.datasets import loading
 from phenostream.errors import ChannelMissingError, NotFoundError, RecipeError
 from phenostream.inference import Package, find, load
 from phenostream.profiles.tables import write_pieces
@@ -126,8 +127,8 @@ def _table(model: Model, pack: Pack, rows: NDArray[np.intp], places: list[int]) 
     settings = model.package.settings
     told = _told(pack, rows, places, settings)
     images = (
-        np.concatenate([pack[int(row)][places].astype(np.float32), _planes(one, pack.shape[1:])])
-        for row, one in zip(rows, told, strict=True)
+        np.concatenate([site[places].astype(np.float32), _planes(one, pack.shape[1:])])
+        for site, one in zip(_pixels(pack, rows), told, strict=True)
     )
     found = list(model.predict_many(images, batch_size=_BATCH))
     logs = np.stack([one["log_probability"] for one in found]).astype(np.float32)
@@ -169,6 +170,12 @@ def _told(pack: Pack, rows: NDArray[np.intp], places: list[int], settings: Mappi
     hot = (own[:, None] == values).astype(np.float32)
     moments = [plate_moments(pack.table, places)[rows]] if settings["normalise"] == "plate" else []
     return np.concatenate([hot, *moments], axis=1)
+
+
+def _pixels(pack: Pack, rows: NDArray[np.intp]) -> Iterator[NDArray[Any]]:
+    """(C, Y, X) of each site."""
+    for batch in loading.batches(pack, batch_size=_BATCH, shuffle=False, sites=rows):
+        yield from batch.pixels
 
 
 def _planes(told: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:

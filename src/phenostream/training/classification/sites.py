@@ -52,10 +52,6 @@ class Sites:
     wells: NDArray[np.str_]
     left_out: int
 
-    def pixels(self, row: int) -> NDArray[np.generic]:
-        """(C, Y, X) of one site."""
-        return np.asarray(self.pack[row][self.channels])
-
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(C,) mean and standard deviation of all pixels of the sites to learn from, in grey levels."""
         mean, std = (

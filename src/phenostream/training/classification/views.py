@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from phenostream.datasets.loading import Augmentation
+
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import Tensor
 
 
@@ -26,17 +26,19 @@ class ViewSettings(BaseModel):
     cutmix: float = Field(1.0, ge=0, description="Beta parameter of the share that is pasted over; 0: never")
     cutmix_share: float = Field(0.5, ge=0, le=1, description="share of batches into which others are pasted")
 
+    def cut(self, shape: tuple[int, int, int]) -> Augmentation:
+        """What the loader does to sites (C, Y, X): a part, turned at random; a side shorter than the crop stays whole.
 
-def cut(site: NDArray[Any], settings: ViewSettings, rng: np.random.Generator) -> NDArray[Any]:
-    """A part of a site (C, Y, X), turned at random; sites smaller than the crop stay whole."""
-    if settings.crop:
-        y, x = (int(rng.integers(max(length - settings.crop, 0) + 1)) for length in site.shape[1:])
-        site = site[:, y : y + settings.crop, x : x + settings.crop]
-    if settings.turn:
-        transpose, up, left = rng.integers(2, size=3)
-        site = site.transpose(0, 2, 1) if transpose and site.shape[1] == site.shape[2] else site
-        site = site[:, :: -1 if up else 1, :: -1 if left else 1]
-    return np.ascontiguousarray(site)
+        Sites that are no square, once cut, are mirrored and turned by half a circle.
+        """
+        y, x = (min(self.crop or length, length) for length in shape[1:])
+        return Augmentation(crop=(y, x), mirror=self.turn, turn=self.turn)
+
+
+def forgotten(told: Tensor, conditions: int, share: float) -> Tensor:
+    """What is told (N, told), its first `conditions` numbers 0 for about a `share` of the images."""
+    known = torch.rand(len(told), 1, device=told.device) >= share
+    return torch.cat([told[:, :conditions] * known, told[:, conditions:]], dim=1)
 
 
 def noisy(image: Tensor, settings: ViewSettings) -> Tensor:

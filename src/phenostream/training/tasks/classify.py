@@ -12,25 +12,27 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from phenostream.errors import PhenostreamError
 from phenostream.inference import Image, Output, write_package
 from phenostream.training.classification import backbones
+from phenostream.training.classification.feeding import Feed, SamplerSettings
 from phenostream.training.classification.network import Classifier, Exported, Normalisation, Normalise
 from phenostream.training.classification.sites import Sites, open_sites
 from phenostream.training.classification.splits import SplitSettings, Where, texts
-from phenostream.training.classification.views import ViewSettings, cut, cutmix, noisy
+from phenostream.training.classification.views import ViewSettings, cutmix, forgotten, noisy
 from phenostream.training.export import to_onnx
 from phenostream.training.losses.classify import cross_entropy, mixed
 from phenostream.training.losses.metric import ArcFace, supervised_contrastive
 from phenostream.training.plug import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from phenostream.inference import Package
+    from phenostream.training.devices import Team
+    from phenostream.training.order import Order
 
-_BATCH = 64
 # The shortest side that a field may have: below it the deepest stage would see nothing but its padding.
 _LEAST_SIDE = 32
 
@@ -61,6 +63,7 @@ class Settings(BaseModel):
     condition: str = Field("", description="column that the network is told besides the image (cell_type); empty: none")
     forget: float = Field(0.1, ge=0, le=1, description="share of images for which it is not told, in training")
     split: SplitSettings = Field(default_factory=SplitSettings, description="which sites are kept from training")
+    sampler: SamplerSettings = Field(default_factory=SamplerSettings, description="which sites come in which batch")
     normalise: Normalisation = Field(
         "site", description="by the moments of each image, of its plate, or of all: site, plate or screen"
     )
@@ -140,15 +143,14 @@ class Classification(Task):
         """Sites to learn from."""
         return len(self.sites.train)
 
-    def example(self, index: int, rng: np.random.Generator) -> Mapping[str, Any]:
-        """One site (C, Y, X) in its own type, cut and turned, with its class and condition."""
-        row = int(self.sites.train[index])
-        known = rng.random() >= self.settings.forget
-        return {
-            "image": cut(self.sites.pixels(row), self.settings.views, rng),
-            "label": self.sites.labels[row],
-            "told": self._told(np.array([row]), known=known)[0],
-        }
+    def batches(self, order: Order, steps: range, *, team: Team, workers: int) -> Generator[Mapping[str, Tensor]]:
+        """Sites (N, C, Y, X) in their own type, cut and turned, with class and condition, from the packs' loader.
+
+        An epoch of the loader is what its sampler makes of the sites; one of the fit is as many sites as there are.
+        """
+        told = self.settings
+        sampling = told.sampler.order(told.label)
+        yield from self._feed.learning(told.views, sampling, order, step=steps.start, team=team, workers=workers)
 
     def loss(self, network: nn.Module, batch: Mapping[str, Tensor]) -> tuple[Tensor, Mapping[str, Tensor | float]]:
         """Cross-entropy and the loss on embeddings, and the share of images whose first class is found."""
@@ -156,7 +158,7 @@ class Classification(Task):
         told, label = self.settings, batch["label"]
         views = told.views
         image, partner, own = cutmix(noisy(network.normalised(batch["image"], batch["told"]), views), views)
-        logits, embedding = network.heads(image, batch["told"])
+        logits, embedding = network.heads(image, forgotten(batch["told"], network.conditions, told.forget))
         other = label[partner]
         entropy = mixed(lambda one: cross_entropy(logits, one, smoothing=told.smoothing), label, other, own)
         found = {"accuracy": (logits.argmax(dim=1) == label).float().mean().detach(), "entropy": entropy.detach()}
@@ -171,8 +173,7 @@ class Classification(Task):
         sites = self.sites
         if not len(sites.keep):
             return {}
-        logs = np.concatenate([self._logs(network, part) for part in _parts(sites.keep)])
-        label = sites.labels[sites.keep]
+        logs, label = self._logs(network, sites.keep), sites.labels[sites.keep]
         _, first, well = np.unique(sites.wells[sites.keep], return_index=True, return_inverse=True)
         means = np.zeros((len(first), logs.shape[1]))
         np.add.at(means, well, logs)
@@ -234,26 +235,32 @@ class Classification(Task):
         # Pairs are of what an image mostly shows.
         return supervised_contrastive(embedding, label, temperature=self.settings.metric.temperature)
 
-    def _told(self, rows: NDArray[np.intp], *, known: bool = True) -> NDArray[np.float32]:
-        """(N, told) what comes with the images of some sites; the condition is all 0 where it is not `known`."""
+    @cached_property
+    def _feed(self) -> Feed:
+        return Feed(self.sites, {"label": self.sites.labels, "told": self._told})
+
+    @cached_property
+    def _told(self) -> NDArray[np.float32]:
+        """(sites, told) what the network is told besides the image of each site of the pack."""
         sites = self.sites
-        hot = (sites.condition[rows][:, None] == np.arange(len(sites.conditions))) & known
-        moments = [sites.plates[rows]] if self.settings.normalise == "plate" else []
+        hot = sites.condition[:, None] == np.arange(len(sites.conditions))
+        moments = [sites.plates] if self.settings.normalise == "plate" else []
         return np.concatenate([hot.astype(np.float32), *moments], axis=1)
 
     def _logs(self, network: nn.Module, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-        device = next(network.parameters()).device
-        image = torch.from_numpy(np.stack([self.sites.pixels(int(row)) for row in rows])).to(device)
-        logits, _ = network(image, torch.from_numpy(self._told(rows)).to(device))
-        logs: NDArray[np.float32] = logits.float().log_softmax(dim=1).cpu().numpy()
-        return logs
+        device = str(next(network.parameters()).device)
+        found = [
+            network(batch["image"], batch["told"])[0].float().log_softmax(dim=1).cpu().numpy()
+            for batch in self._feed.judging(rows, device=device)
+        ]
+        return np.concatenate(found)
 
     def _tests(self) -> NDArray[np.float32]:
         """Two sites to learn from, with what the network is told of them, as the package takes them."""
         sites = self.sites
         rows = sites.train[:2]
-        images = np.stack([sites.pixels(int(row)) for row in rows]).astype(np.float32)
-        told = self._told(rows)
+        images = sites.pack.read(rows)[:, sites.channels].astype(np.float32)
+        told = self._told[rows]
         planes = np.broadcast_to(told[:, :, None, None], (*told.shape, *images.shape[2:]))
         return np.concatenate([images, planes], axis=1)
 
@@ -277,7 +284,3 @@ class Classification(Task):
             "column": told.name,
             "seen": seen,
         }
-
-
-def _parts(rows: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    return [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
