@@ -64,16 +64,20 @@ def read(store: Store, plane: Plane, *, limits: Limits = DEFAULT) -> NDArray[Any
     """
     for axis, value in (("c", plane.c), ("t", plane.t), ("z", plane.z)):
         check_index(value, 1, axis, plane.key)
-    data = store.read(plane.key, 0, limits.plane_bytes)
-    header = check_header(data, plane.key)
+    return np.ascontiguousarray(grey(picture(store, plane.key, limits=limits), plane.key))
+
+
+def picture(store: Store, key: str, *, limits: Limits = DEFAULT) -> NDArray[Any]:
+    """The whole picture (Y, X) or (Y, X, samples), uint8 or uint16. Raises as `read`, whatever its colours."""
+    data = store.read(key, 0, limits.plane_bytes)
+    header = check_header(data, key)
     shape = (header.height, header.width, header.samples)
-    check_claim(shape, f"u{max(1, header.bits // 8)}", plane.key, stored=len(data), limits=limits)
-    check_chunks(data, plane.key)
+    check_claim(shape, f"u{max(1, header.bits // 8)}", key, stored=len(data), limits=limits)
+    check_chunks(data, key)
     try:
-        picture = imagecodecs.png_decode(data)
+        return np.asarray(imagecodecs.png_decode(data))
     except imagecodecs.PngError as error:
-        raise DamagedError(f"{plane.key} does not decode: {error}", remedy=_FETCH_AGAIN) from error
-    return np.ascontiguousarray(grey(picture, plane.key))
+        raise DamagedError(f"{key} does not decode: {error}", remedy=_FETCH_AGAIN) from error
 
 
 def touch(store: Store, plane: Plane) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from phenostream import datasets
 from phenostream.errors import DamagedError, NotFoundError, RecipeError
@@ -144,6 +145,72 @@ def test_wells_of_rxrx3(tmp_path):
     assert [one.well for one in found.absent] == ["Z44"]
     assert found.units[0].annotation["gene"] == "BRCA1"
     assert len(found.units[0].channels) == 6
+
+
+@pytest.fixture
+def wilds(tmp_path):
+    """Three channels of a screen as one colour picture a site, beside the published table."""
+    design = ScreenDesign(experiments=("RPE-01",), test_experiments=(), perturbations=2, shape=(16, 16), missing=0.0)
+    truth = fields(design)
+    for one in truth:
+        experiment, plate, well = one.annotation["well_id"].split("_")
+        path = tmp_path / "images" / experiment / f"Plate{plate}" / f"{well}_s{one.id.site}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.ascontiguousarray(np.moveaxis(one.read()[:3], 0, -1))).save(path)
+    table = "site_id,well_id,cell_type,dataset,experiment,plate,well,site,well_type,sirna,sirna_id\n"
+    for one in truth:
+        told = one.annotation
+        row = [told[name] for name in ("site_id", "well_id", "cell_type", "dataset", "experiment", "plate_number")]
+        rest = [told[name] for name in ("well_type", "sirna", "sirna_id")]
+        table += ",".join([*row, told["well_id"].rpartition("_")[2], one.id.site, *rest]) + "\n"
+    (tmp_path / "metadata.csv").write_text(table)
+    return tmp_path, truth
+
+
+def test_colour_pictures_of_wilds_are_three_named_channels(wilds):
+    folder, truth = wilds
+    source = {"catalog": "rxrx", "base": str(folder / "images"), "metadata": str(folder / "metadata.csv")}
+    screen = datasets.open_screen({**source, "stains": "rgb"})
+    assert [one.id for one in screen.fields] == [one.id for one in truth]
+    for one, known in zip(screen.fields, truth, strict=True):
+        assert [channel.name for channel in one.channels] == ["DNA", "ER", "Actin"]
+        assert one.channels[2].stain == "Phalloidin"
+        assert one.annotation == known.annotation
+        assert np.array_equal(one.read(), known.read()[:3])
+    some = datasets.open_screen({**source, "stains": "rgb", "channels": {"3": "F-actin"}})
+    assert np.array_equal(some.fields[4].read(), truth[4].read()[2:3])
+    believed = datasets.open_screen({**source, "stains": "rgb", "listing": False})
+    assert np.array_equal(believed.fields[2].read(), screen.fields[2].read())
+    packed = datasets.pack(screen, folder / "pack")
+    assert (packed.sites, packed.findings) == (len(truth), ())
+    pack = datasets.open_pack(folder / "pack")
+    assert pack.channels == ("DNA", "ER", "Actin")
+    known = {one.annotation["site_id"]: one for one in truth}
+    assert all(
+        np.array_equal(pack[row], known[name].read()[:3]) for row, name in enumerate(pack.table["site_id"].to_pylist())
+    )
+
+
+def test_colour_pictures_and_files_of_channels_are_not_taken_for_each_other(wilds, screens):
+    folder, _ = wilds
+    with pytest.raises(NotFoundError, match=r"s1\.png looks like a colour picture a site: set stains to rgb"):
+        survey(folder / "images", folder / "metadata.csv")
+    with pytest.raises(NotFoundError, match=r"_w1\.png looks like a file a channel: set stains to six"):
+        survey(*screens["official"], stains="rgb")
+    with pytest.raises(RecipeError, match="none of number 6"):
+        survey(folder / "images", folder / "metadata.csv", stains="rgb", channels={"6": "Golgi"})
+
+
+def test_a_grey_picture_among_colours_is_a_fault_with_a_name(wilds):
+    folder, truth = wilds
+    site = next((folder / "images").rglob("*.png"))
+    png.write(site, np.zeros((16, 16), np.uint8))
+    source = {"catalog": "rxrx", "base": str(folder / "images"), "metadata": str(folder / "metadata.csv")}
+    audit = datasets.audit(datasets.open_screen({**source, "stains": "rgb"}))
+    (found,) = audit.findings
+    assert (found.reason, audit.sound) == ("wrong-shape", len(truth) - 1)
+    assert "is grey" in found.message
+    assert site.name in found.files[0]
 
 
 def test_channels_that_are_not_asked_for_are_left_out_and_counted(screens):

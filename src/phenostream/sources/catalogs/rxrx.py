@@ -1,7 +1,8 @@
 """Catalog ``rxrx``: Recursion's screens (RxRx1, RxRx2, RxRx19, RxRx3), their images joined with their metadata.
 
 Images lie as ``{experiment}/Plate{plate}/{well}_s{site}_w{channel}.png``, with or without ``train/`` and ``test/``
-above, as in the archive, the competition and the cloud copies; RxRx3 leaves out the ``w``.
+above, as in the archive, the competition and the cloud copies; RxRx3 leaves out the ``w``. WILDS has one colour picture
+a site, ``{well}_s{site}.png``, whose red, green and blue are the first three channels.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import logging
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic import Field as Setting
 
 from phenostream.errors import NotFoundError, RecipeError
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
     from phenostream.values import Store
 
 _log = logging.getLogger("phenostream.sources")
-_IMAGE = re.compile(
+_SITE = (
     r"(?:.*/)?(?:(?P<dataset>train|test)/)?(?P<experiment>[^/]+)/Plate(?P<plate>\d+)/"
-    r"(?P<well>[A-Z]{1,2}\d{1,2})_s(?P<site>\d+)_w?(?P<channel>\d+)\.(?P<suffix>png|tiff?)"
+    r"(?P<well>[A-Z]{1,2}\d{1,2})_s(?P<site>\d+)"
 )
+_IMAGE = re.compile(_SITE + r"_w?(?P<channel>\d+)\.(?P<suffix>png|tiff?)")
+_PICTURE = re.compile(_SITE + r"\.(?P<suffix>png)")
 _SIX = PRESETS["rxrx1"]
 _FIVE = {**{word: name for word, name in _SIX.channels.items() if word < "5"}, "5": "Golgi"}
+_COLOURS = ("1", "2", "3")
+_STAINS = {"six": _SIX.channels, "five": _FIVE, "rgb": {word: _SIX.channels[word] for word in _COLOURS}}
 _FORMATS = {"png": "png", "tif": "tiff", "tiff": "tiff"}
 
 
@@ -50,7 +55,11 @@ class Settings(BaseModel):
         "a URL, or a name below base.",
         min_length=1,
     )
-    stains: Literal["six", "five"] = Setting("six", description="six as in RxRx1; five without Mito as in RxRx19a.")
+    stains: Literal["six", "five", "rgb"] = Setting(
+        "six",
+        description="six as in RxRx1; five without Mito as in RxRx19a; rgb: one colour picture a site, of channels 1 to"
+        " 3, as in WILDS.",
+    )
     channels: dict[str, str] = Setting(
         default_factory=dict, description="Number of each wanted channel and its name, in order; empty: the stains'."
     )
@@ -59,6 +68,13 @@ class Settings(BaseModel):
     listing: bool = Setting(
         True, description="Compare the tables with the files that are there; without, the tables are believed."
     )
+
+    @model_validator(mode="after")
+    def colours_are_three(self) -> Self:
+        """A picture has red, green and blue: channels 1, 2 and 3."""
+        if self.stains == "rgb" and (lost := sorted({*self.channels} - {*_COLOURS})):
+            raise ValueError(f"a colour picture has channels 1, 2 and 3, and none of number {lost[0]}")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +121,19 @@ Place = tuple[str, int, str, str]
 
 
 def _listed(settings: Settings, told: Metadata, keys: Iterable[str]) -> Survey:
-    wanted = _channels(settings)
+    wanted, pattern = _channels(settings), _PICTURE if settings.stains == "rgb" else _IMAGE
     sites: dict[Place, dict[str, re.Match[str]]] = {}
     unmatched, left_out = [], []
     for key in keys:
-        seen = _IMAGE.fullmatch(key)
+        seen = pattern.fullmatch(key)
         if seen is None:
             unmatched.append(key)
-        elif seen["channel"].lstrip("0") not in wanted:
-            left_out.append(key)
+        elif words := _words(seen, wanted):
+            _note(sites.setdefault(_place(seen), {}), words, seen)
         else:
-            _note(sites.setdefault(_place(seen), {}), seen)
+            left_out.append(key)
     if not sites:
-        raise NotFoundError(
-            f"there are no images of an RxRx screen below {settings.base}",
-            remedy="they lie as HEPG2-01/Plate1/B02_s1_w1.png",
-        )
+        raise _nothing(settings, unmatched)
     found = tuple(_field(settings, wanted, place, sites[place], told.of(place)) for place in sorted(sites, key=_order))
     missing = sorted(_expected(settings, told) - sites.keys(), key=_order)
     silent = sum(not told.of(place) for place in sites)
@@ -138,24 +151,45 @@ def _believed(settings: Settings, told: Metadata) -> Survey:
         experiment, plate, well, site = place
         # The dataset is a folder in the competition's layout, whose tables alone lack the rows of sites.
         above = f"{row['dataset']}/" if not told.by_site and "dataset" in row else ""
-        stem = f"{above}{experiment}/Plate{plate}/{_padded(well)}_s{site}_w"
-        names = {word: _IMAGE.fullmatch(f"{stem}{word}.png") for word in wanted}
+        stem = f"{above}{experiment}/Plate{plate}/{_padded(well)}_s{site}"
+        picture = settings.stains == "rgb"
+        names = {
+            word: _PICTURE.fullmatch(f"{stem}.png") if picture else _IMAGE.fullmatch(f"{stem}_w{word}.png")
+            for word in wanted
+        }
         found.append(_field(settings, wanted, place, {word: one for word, one in names.items() if one}, row))
     return Survey(tuple(found))
 
 
 def _channels(settings: Settings) -> Mapping[str, str]:
-    return settings.channels or (_SIX.channels if settings.stains == "six" else _FIVE)
+    return settings.channels or _STAINS[settings.stains]
 
 
-def _note(files: dict[str, re.Match[str]], seen: re.Match[str]) -> None:
-    word = seen["channel"].lstrip("0")
-    if word in files:
-        raise RecipeError(
-            f"two files are channel {word} of one site: {files[word].string} and {seen.string}",
-            remedy="take one copy of the images, by a base further down",
-        )
-    files[word] = seen
+def _words(seen: re.Match[str], wanted: Mapping[str, str]) -> tuple[str, ...]:
+    """Numbers of the wanted channels that a file holds: its own, or all those of a colour picture."""
+    own = {seen["channel"].lstrip("0")} if seen.re is _IMAGE else {*_COLOURS}
+    return tuple(word for word in wanted if word in own)
+
+
+def _nothing(settings: Settings, keys: Iterable[str]) -> NotFoundError:
+    colours = settings.stains == "rgb"
+    other = next(filter((_IMAGE if colours else _PICTURE).fullmatch, keys), "")
+    stains, what = ("six", "a file a channel") if colours else ("rgb", "a colour picture a site")
+    return NotFoundError(
+        f"there are no images of an RxRx screen below {settings.base}",
+        remedy=f"{other} looks like {what}: set stains to {stains}" if other
+        else f"they lie as HEPG2-01/Plate1/B02_s1{'' if colours else '_w1'}.png",
+    )  # fmt: skip
+
+
+def _note(files: dict[str, re.Match[str]], words: Iterable[str], seen: re.Match[str]) -> None:
+    for word in words:
+        if word in files:
+            raise RecipeError(
+                f"two files are channel {word} of one site: {files[word].string} and {seen.string}",
+                remedy="take one copy of the images, by a base further down",
+            )
+        files[word] = seen
 
 
 def _place(seen: re.Match[str]) -> Place:
@@ -198,9 +232,15 @@ def _field(
     return Field(
         _identity(settings, place),
         tuple(Channel(wanted[word], _SIX.stains.get(wanted[word], "")) for word in words),
-        tuple(Plane(files[word].string, _FORMATS[files[word]["suffix"]]) for word in words),
+        tuple(_plane(files[word], word) for word in words),
         annotation=MappingProxyType({**known, **row}),
     )
+
+
+def _plane(seen: re.Match[str], word: str) -> Plane:
+    if seen.re is _PICTURE:
+        return Plane(seen.string, "png_rgb", c=_COLOURS.index(word))
+    return Plane(seen.string, _FORMATS[seen["suffix"]])
 
 
 def _order(place: Place) -> tuple[Any, ...]:
