@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
 from phenostream.errors import MissingExtraError, StepError
+from phenostream.inference import Image, Output, prove
 from phenostream.training import to_onnx
+from phenostream.training.export import licence_text, write_network
 
 
 class Net(nn.Module):
@@ -100,3 +105,21 @@ def test_no_path_of_this_machine_is_in_the_graph(net: Net, graph: bytes) -> None
     for each in (graph, again):
         assert b".py" not in each
         assert __file__.rpartition("/")[0].encode() not in each
+
+
+def test_a_package_holds_the_graph_the_weights_and_the_answer(net: Net, tmp_path: Path) -> None:
+    test = np.random.default_rng(0).random((2, 1, 16, 16), dtype=np.float32)
+    halved = {name: value.half() if value.ndim > 1 else value for name, value in net.state_dict().items()}
+    package = write_network(
+        net.eval(), tmp_path / "net", test=test,
+        outputs=[Output("map", ["a", "b"]), Output("vector", "wxyz", ratio=None)],
+        dynamic={0: "n", 2: "y", 3: "x"}, weights=halved, name="net", description="A map and a vector of an image.",
+        image=Image(["DNA"], stride=2), training={}, metrics={},
+    )  # fmt: skip
+    assert load_file(package.folder / "weights.safetensors")["head.weight"].dtype == torch.float16
+    assert all(check.state != "failed" for check in prove(package))
+
+
+def test_the_licence_of_the_data_is_written_where_it_wants_something_said() -> None:
+    assert licence_text("CC-BY-4.0", "") == ""
+    assert licence_text("CC-BY-4.0", "By Them") == "SPDX-License-Identifier: CC-BY-4.0\n\nBy Them\n"

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from phenostream import __version__
-from phenostream.inference import Image, Output, write_package
-from phenostream.training.export import to_onnx
+from phenostream.inference import Image, Output
+from phenostream.training.export import write_network
 from phenostream.training.keras import lay, read_layers
 from phenostream.training.networks.cellnet import scaled
 from phenostream.training.networks.efficientnet import WIDTH, EfficientNet, shapes
@@ -78,21 +78,16 @@ def write(
     replace: bool = False,
 ) -> Package:
     """Write a network of `efficientnet` as a package; `imported` says where its weights are from."""
-    onnx = to_onnx(network, [torch.rand(2, 1, SIDE, SIDE)], outputs=["embedding"], dynamic={"image": {0: "n"}})
-    test = np.random.default_rng(0).random((2, 1, SIDE, SIDE), dtype=np.float32)
-    with torch.no_grad():
-        answer = network(torch.from_numpy(test)).numpy()
-    return write_package(
+    return write_network(
+        network,
         folder,
+        test=np.random.default_rng(0).random((2, 1, SIDE, SIDE), dtype=np.float32),
+        outputs=[Output("embedding", tuple(str(i) for i in range(WIDTH)), ratio=None)],
+        dynamic={0: "n"},
         name=name,
         title=f"EfficientNet-B0 embedding ({name})",
         description="Crops of cells to the 1,280 numbers of EfficientNet-B0's average pooling, as in DeepProfiler.",
-        onnx=onnx,
-        weights={key: value.numpy() for key, value in network.state_dict().items()},
         image=Image(("grey",), size=SIDE, minimum=SIDE),
-        outputs=[Output("embedding", tuple(str(i) for i in range(WIDTH)), ratio=None)],
-        test_input=test,
-        test_output={"embedding": answer},
         training={"imported": dict(imported), "phenostream": __version__},
         metrics={},
         licence=licence,

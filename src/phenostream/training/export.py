@@ -1,4 +1,4 @@
-"""From a network to ONNX bytes, proven equal before they are handed out."""
+"""From a network to ONNX bytes, proven equal before they are handed out, and to a model package."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import tempfile
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from phenostream.errors import MissingExtraError, StepError
+from phenostream.inference import write_package
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor, nn
+
+    from phenostream.inference import Output, Package
 
 _TOLERANCE = 1e-4
 OPSET = 18
@@ -62,6 +67,52 @@ def to_onnx(
             inputs,
         )
     return onnx
+
+
+def write_network(
+    network: nn.Module,
+    folder: str | os.PathLike[str],
+    *,
+    test: NDArray[np.float32],
+    outputs: Sequence[Output],
+    dynamic: Mapping[int, str],
+    weights: Mapping[str, Tensor] | None = None,
+    **told: Any,
+) -> Package:
+    """Write `network` as a model package that holds its graph, its weights and its answer to a test.
+
+    Args:
+        network: takes an image (N, C, Y, X); returns a tensor or a tuple of tensors.
+        folder: to make.
+        test: what it is tested with, as the package takes it.
+        outputs: what it returns, in order.
+        dynamic: axes of the image that may take any length: ``{0: "n", 2: "y", 3: "x"}``.
+        weights: in place of all its parameters and buffers.
+        told: everything else that :func:`phenostream.inference.write_package` is told.
+
+    Raises:
+        StepError, MissingExtraError: as :func:`to_onnx`.
+    """
+    names, image = [one.name for one in outputs], torch.from_numpy(test)
+    onnx = to_onnx(network, [image], outputs=names, dynamic={"image": dynamic})
+    with torch.no_grad():
+        answer = network(image)
+    answers = [answer] if isinstance(answer, torch.Tensor) else answer
+    state = network.state_dict() if weights is None else weights
+    return write_package(
+        folder,
+        onnx=onnx,
+        weights={name: value.detach().cpu().numpy() for name, value in state.items()},
+        outputs=outputs,
+        test_input=test,
+        test_output={name: one.numpy() for name, one in zip(names, answers, strict=True)},
+        **told,
+    )
+
+
+def licence_text(licence: str, attribution: str) -> str:
+    """The file ``LICENSE`` of a package whose data want something to be said; else empty."""
+    return f"SPDX-License-Identifier: {licence}\n\n{attribution}\n" if attribution else ""
 
 
 def _export(network: nn.Module, examples: list[Tensor], inputs: list[str], outputs: list[str], shapes: object) -> bytes:

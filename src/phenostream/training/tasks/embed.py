@@ -11,13 +11,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from phenostream.inference import Image, Output, write_package
+from phenostream.inference import Image, Output
+from phenostream.training.configured import Configured
 from phenostream.training.embedding.cells import Source, hashes, read_crops
 from phenostream.training.embedding.views import ViewSettings, view
-from phenostream.training.export import to_onnx
+from phenostream.training.export import licence_text, write_network
 from phenostream.training.losses.contrastive import contrastive
 from phenostream.training.networks import cellnet
-from phenostream.training.plug import Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,17 +78,8 @@ class Projected(nn.Module):
         return projected
 
 
-class Embedding(Task):
+class Embedding(Configured[Settings]):
     """Contrastive learning on single-cell crops."""
-
-    def __init__(self, settings: Settings) -> None:
-        """Keep the settings."""
-        self._settings = settings
-
-    @property
-    def settings(self) -> Settings:
-        """The task's settings."""
-        return self._settings
 
     def network(self) -> nn.Module:
         """A network with fresh weights."""
@@ -136,28 +127,23 @@ class Embedding(Task):
         told = self.settings
         inner = network.get_submodule("network")
         whole = cellnet.Described(inner, told.turns).eval()  # type: ignore[arg-type]
-        test = _examples(cellnet.SIDE)
-        onnx = to_onnx(whole, [torch.from_numpy(test)], outputs=["embedding"], dynamic={"image": {0: "n"}})
-        with torch.no_grad():
-            answer = whole(torch.from_numpy(test)).numpy()
-        width = answer.shape[1]
-        return write_package(
+        width = told.network.widths[-1]
+        return write_network(
+            whole,
             folder,
+            test=_examples(cellnet.SIDE),
+            outputs=[Output("embedding", (*(str(i) for i in range(width)), "log_range", "log_mean"), ratio=None)],
+            dynamic={0: "n"},
             name=told.name,
             version=told.version,
             title=f"Embedding of single cells ({told.name})",
-            description=f"A crop of {cellnet.SIDE} pixels around a cell to {width - 2} numbers that hardly depend on "
+            description=f"A crop of {cellnet.SIDE} pixels around a cell to {width} numbers that hardly depend on "
             "its orientation and on gain, offset and gamma of the camera, and the logarithms of its range and mean.",
-            onnx=onnx,
-            weights={key: value.detach().cpu().numpy() for key, value in whole.state_dict().items()},
             image=Image(("grey",), size=cellnet.SIDE),
-            outputs=[Output("embedding", (*(str(i) for i in range(width - 2)), "log_range", "log_mean"), ratio=None)],
-            test_input=test,
-            test_output={"embedding": answer},
             training=training,
             metrics=metrics,
             licence=told.licence,
-            licence_text=f"SPDX-License-Identifier: {told.licence}\n\n{told.attribution}\n" if told.attribution else "",
+            licence_text=licence_text(told.licence, told.attribution),
             settings={"crops": {"box_px": cellnet.SIDE}, "diameter_px": told.diameter, "column": told.name},
             cite=[{"text": "Chen et al., SimCLR, 2020", "url": "https://arxiv.org/abs/2002.05709"}],
             tags=["embedding", "self-supervised", "nucleus"],

@@ -11,14 +11,14 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
-from phenostream.inference import Image, Output, Package, write_package
+from phenostream.inference import Image, Output
 from phenostream.objects.instances import RULE, Rule, typical_diameter
 from phenostream.objects.resample import resample
 from phenostream.objects.trained import PERCENTILES, WORKING, averaged, label_with, shape_at, stretched
-from phenostream.training.export import to_onnx
+from phenostream.training.configured import Configured
+from phenostream.training.export import write_network
 from phenostream.training.losses.segment import map_losses
 from phenostream.training.networks.unet import UNet
-from phenostream.training.plug import Task
 from phenostream.training.segmentation.augment import cut, nothing, photograph
 from phenostream.training.segmentation.pictures import Picture, hashes, read_pictures
 from phenostream.training.segmentation.precision import matches, precision
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from torch import Tensor
+
+    from phenostream.inference import Package
 
 _TOUCHING, _SEEN = 0.35, 0.75  # shares of windows with a contact in them, and with at least an object
 _PLACES = 400  # that are kept of each picture
@@ -109,17 +111,8 @@ class Prepared(NamedTuple):
         return float(y), float(x)
 
 
-class Segmentation(Task):
+class Segmentation(Configured[Settings]):
     """Foreground, depth and contact of the objects of annotated images."""
-
-    def __init__(self, settings: Settings) -> None:
-        """Keep the settings."""
-        self._settings = settings
-
-    @property
-    def settings(self) -> Settings:
-        """The task's settings."""
-        return self._settings
 
     def network(self) -> nn.Module:
         """A network with fresh weights."""
@@ -216,19 +209,17 @@ class Segmentation(Task):
         graph = nn.Sequential(network, nn.Sigmoid()).eval()
         side = unet.stride * (2 * unet.halo // unet.stride + 2)
         test = torch.linspace(0, 4, side * side).reshape(1, 1, side, side).sin() ** 2
-        with torch.no_grad():
-            answer = graph(test).numpy()
         told = self.settings
-        return write_package(
+        return write_network(
+            graph,
             folder,
+            test=test.numpy(),
+            outputs=[Output("maps", MAPS, halo=unet.halo, description="Each 0 to 1.")],
+            dynamic={0: "n", 2: "y", 3: "x"},
+            weights=weights,
             name=told.name,
             description="Nuclei in fluorescence images: foreground, depth and contact maps from which objects are cut.",
-            onnx=to_onnx(graph, [test], outputs=["maps"], dynamic={"image": {0: "n", 2: "y", 3: "x"}}),
-            weights={name: value.numpy() for name, value in weights.items()},
             image=Image(["intensity"], stride=unet.stride),
-            outputs=[Output("maps", MAPS, halo=unet.halo, description="Each 0 to 1.")],
-            test_input=test.numpy(),
-            test_output={"maps": answer},
             training=training,
             metrics=metrics,
             settings={
