@@ -37,11 +37,14 @@ def match_points(
     size = len(first) + len(second)
     links = coo_array((np.ones(len(rows), np.int8), (rows, columns + len(first))), shape=(size, size))
     count, part = connected_components(links, directed=False)
-    pairs = [np.zeros((0, 2), np.int64)]
-    members = _members(part[: len(first)], count), _members(part[len(first) :], count)
-    for mine, theirs in zip(*members, strict=True):
-        if len(mine) and len(theirs):
-            pairs.append(_assigned(first, second, mine, theirs, limit))
+    parts = part[: len(first)], part[len(first) :]
+    mine, theirs = (np.bincount(one, minlength=count) for one in parts)
+    # Where one point has one neighbour, and that one no other, there is nothing to decide.
+    clear = (mine == 1) & (theirs == 1)
+    pairs = [np.column_stack([_in_order(one, clear) for one in parts])]
+    members = [_members(one, count) for one in parts]
+    crowded = np.flatnonzero((mine > 0) & (theirs > 0) & ~clear)
+    pairs += [_assigned(first, second, members[0][one], members[1][one], limit) for one in crowded]
     found = np.concatenate(pairs)
     found = found[np.argsort(found[:, 0], kind="stable")]
     return found[:, 0], found[:, 1], np.hypot(*(first[found[:, 0]] - second[found[:, 1]]).T)
@@ -54,6 +57,12 @@ def _assigned(
     rows, columns = linear_sum_assignment(np.minimum(apart, limit))
     near = apart[rows, columns] <= limit
     return np.column_stack([mine[rows[near]], theirs[columns[near]]])
+
+
+def _in_order(part: NDArray[np.int32], chosen: NDArray[np.bool_]) -> Places:
+    """Places of the points whose part is chosen, by the number of their part."""
+    places = np.flatnonzero(chosen[part])
+    return np.asarray(places[np.argsort(part[places], kind="stable")])
 
 
 def _members(part: NDArray[np.int32], count: int) -> list[Places]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,6 +15,8 @@ from scipy.spatial.distance import cdist
 from phenostream.errors import NotFoundError, RecipeError
 from phenostream.profiles.matching import match_points
 from phenostream.profiles.operating import operate
+from phenostream.profiles.operations import merge
+from phenostream.profiles.tables import Held, open_table, whole, write_table
 from phenostream.values import Column, with_columns
 
 KEYS = {"by": ["Metadata_Plate", "Metadata_Well"]}
@@ -83,6 +87,68 @@ def test_a_disturbed_field_keeps_every_cell():
     found = operate(left, "merge", table=right, **KEYS).table()
     assert found.num_rows == 200
     assert found["CP__Area"].to_pylist() == found["DP__Deep"].to_pylist()
+
+
+class Counted:
+    """A source that counts how often all of it is begun to be read."""
+
+    def __init__(self, of):
+        self.of, self.begun = of, 0
+
+    def schema(self):
+        return self.of.schema()
+
+    def count(self):
+        return self.of.count()
+
+    def tables(self, names=None):
+        self.begun += 1
+        return self.of.tables(names)
+
+
+@pytest.fixture
+def fields(tmp_path):
+    """Two files of 40 fields with 30 cells each, in small row groups; the fields of the second in any order."""
+
+    def make(order):
+        rng = np.random.default_rng(1)
+        for name, fields, shift in (("Area", range(40), 0.0), ("Deep", order, 1.0)):
+            parts = []
+            for field in fields:
+                cells = rng.permutation(30)
+                places = np.column_stack([cells % 6, cells // 6]) * 20 + shift
+                parts.append(rows(places, [f"W{field:02d}"] * 30, 100 * field + cells, name))
+            write_table(Held(pa.concat_tables(parts)), tmp_path / f"{name}.parquet", rows=64)
+        return open_table(tmp_path / "Area.parquet"), open_table(tmp_path / "Deep.parquet")
+
+    return make
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 50_000, 1000])
+@pytest.mark.parametrize("way", ["same", "reversed", "shuffled"])
+def test_files_are_joined_piece_by_piece_whatever_their_order(fields, way, memory):
+    order = {"same": range(40), "reversed": range(39, -1, -1), "shuffled": np.random.default_rng(2).permutation(40)}
+    left, right = fields(order[way])
+    settings = merge.Settings(table=Path("unused"), memory=memory, **KEYS)
+    done = merge.merged(left, right, settings)
+    found = done.table()
+    assert found.num_rows == done.source.count() == 1200
+    assert found["CP__Area"].to_pylist() == found["DP__Deep"].to_pylist() == whole(left)["Area"].to_pylist()
+    assert done.source.schema() == found.schema
+    only = pa.concat_tables(list(done.source.tables(["DP__Deep", "Metadata_Match_Distance"])))
+    assert only["DP__Deep"].to_pylist() == found["DP__Deep"].to_pylist()
+    np.testing.assert_allclose(only["Metadata_Match_Distance"].to_numpy(), np.sqrt(2))
+
+
+@pytest.mark.parametrize(("way", "often"), [("same", 1), ("reversed", 3)])
+def test_a_table_in_step_is_read_once(fields, way, often):
+    left, right = fields(range(40) if way == "same" else range(39, -1, -1))
+    counted = Counted(right)
+    done = merge.merged(left, counted, merge.Settings(table=Path("unused"), memory=8_000, **KEYS))
+    before = counted.begun
+    list(done.source.tables(["CP__Area", "DP__Deep"]))
+    # One more for the size of a row.
+    assert counted.begun - before == often + 1
 
 
 @given(st.integers(0, 12), st.integers(0, 12), st.integers(0, 10_000))

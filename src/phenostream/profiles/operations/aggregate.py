@@ -17,6 +17,8 @@ from phenostream.profiles.tables import Held, feature_names, require
 from phenostream.values import Column, columns_of, with_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from phenostream.profiles.groups import Assigned
     from phenostream.profiles.tables import Source
 
@@ -44,6 +46,13 @@ def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) 
         RecipeError: a carried column has two values in one group.
     """
     del fitted
+    return aggregated(source, settings, _values)
+
+
+def aggregated(
+    source: Source, settings: Settings, values_of: Callable[[Source, list[str], Assigned, Any], Any]
+) -> Outcome:
+    """As :func:`operate`, with the values (groups, features) that `values_of` finds."""
     schema = source.schema()
     require(schema, settings.carry)
     names = [name for name in feature_names(schema, settings.features) if name not in settings.by]
@@ -52,7 +61,7 @@ def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) 
     keys = {name: column.take(order) for name, column in assigned.groups.columns(schema).items()}
     carried = {name: column.take(order) for name, column in _carried(source, assigned, settings).items()}
     counted = {settings.count: pa.array(assigned.sizes, pa.int64()).take(order)} if settings.count else {}
-    values = _values(source, names, assigned, settings)[order.to_numpy()]
+    values = values_of(source, names, assigned, settings)[order.to_numpy()]
     features = {name: np.ascontiguousarray(values[:, place]) for place, name in enumerate(names)}
     table = pa.table({**keys, **carried, **counted, **features})
     empty = {name: int(n) for name, n in zip(names, np.isnan(values).sum(axis=0), strict=True) if n}

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path  # noqa: TC003  (pydantic reads it)
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import ConfigDict, Field
+from pydantic import ByteSize, ConfigDict, Field
 
 from phenostream.errors import RecipeError
-from phenostream.profiles.groups import Groups
+from phenostream.profiles.groups import Groups, as_text
 from phenostream.profiles.matching import match_points
 from phenostream.profiles.operating import Names, OperationSettings, Outcome
+from phenostream.profiles.side_by_side import Joined, Pairs
 from phenostream.profiles.statistics import matrix
-from phenostream.profiles.tables import Held, open_table, require, whole
+from phenostream.profiles.tables import open_table, require
 from phenostream.values import Column, columns_of, with_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from phenostream.profiles.tables import Source
+
+DISTANCE = "Metadata_Match_Distance"
 
 
 class Settings(OperationSettings):
@@ -41,11 +46,14 @@ class Settings(OperationSettings):
     prefixes: tuple[str, str] = Field(
         ("CP__", "DP__"), description="put before every column that is no key: of these rows, of the other table"
     )
+    memory: ByteSize = Field(
+        ByteSize(2 << 30), description="bytes of the other table that are held where its fields come in another order"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """Keys and places of one table."""
+    """Field and place of every row of one table."""
 
     codes: NDArray[np.int32]
     points: NDArray[np.float64]
@@ -58,64 +66,67 @@ def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) 
     optimal assignment, found by the Hungarian method. No pair lies further apart than `limit`. The pairs stand in the
     order of these rows.
 
+    Both tables are read twice, and only fields and places of all cells are held (about 70 bytes a cell); rows are
+    joined piece by piece when they are read. Where the other table has its fields in another order, as many of its rows
+    are held as `memory` has room for, and it is read again for the next ones.
+
     Returns:
         The keys, both tables' other columns with their prefixes, and ``Metadata_Match_Distance`` (pixels). Rejected:
         every unmatched row with ``side`` (the prefix), ``row``, keys, ``x``, ``y`` and ``reason``: ``no-field`` (the
         other table has no such field), ``no-place`` (no coordinates), ``unmatched``. Told: ``pairs``, ``fields``,
-        ``unmatched`` by side and reason, ``median_distance``, ``largest_distance``. Both tables are held in memory.
+        ``unmatched`` by side and reason, ``median_distance``, ``largest_distance``.
 
     Raises:
         RecipeError: the same columns on both sides and no prefixes to tell them apart.
         NotFoundError: a column that is not there.
     """
     del fitted
-    left = whole(source)
-    right = settings.table if isinstance(settings.table, pa.Table) else whole(open_table(settings.table))
-    places = (settings.places, settings.other_places or settings.places)
+    return merged(source, open_table(settings.table), settings)
+
+
+def merged(source: Source, other: Source, settings: Settings) -> Outcome:
+    """As :func:`operate`, with any other rows."""
+    schema, renamed = _schema(source, other, settings)
     groups = Groups(settings.by)
-    sides = [_side(table, names, groups, settings) for table, names in zip((left, right), places, strict=True)]
-    first, second, distances = _pairs(sides[0], sides[1], len(groups.keys), settings.limit)
-    told_apart = zip(sides, sides[::-1], (first, second), settings.prefixes, strict=True)
-    alone = [_alone(side, other, taken, groups, prefix) for side, other, taken, prefix in told_apart]
+    places = (settings.places, settings.other_places or settings.places)
+    sides = [_side(table, names, groups, settings) for table, names in zip((source, other), places, strict=True)]
+    pairs = _pairs(sides[0], sides[1], len(groups.keys), settings.limit)
+    told_apart = zip(sides, sides[::-1], (pairs.first, pairs.second), settings.prefixes, strict=True)
+    alone = [_alone(side, opposite, taken, groups, prefix) for side, opposite, taken, prefix in told_apart]
     told = {
-        "pairs": len(first),
+        "pairs": len(pairs.first),
         "fields": len(groups.keys),
         "unmatched": {prefix: _reasons(table) for prefix, table in zip(settings.prefixes, alone, strict=True)},
-        "median_distance": float(np.median(distances)) if len(first) else None,
-        "largest_distance": float(distances.max()) if len(first) else None,
+        "median_distance": float(np.median(pairs.distances)) if len(pairs.first) else None,
+        "largest_distance": float(pairs.distances.max()) if len(pairs.first) else None,
     }
-    table = _joined(left.take(pa.array(first)), right.take(pa.array(second)), distances, settings)
-    return Outcome(Held(table), told, rejected=pa.concat_tables(alone))
+    joined = Joined(source, other, pairs, schema, *renamed, DISTANCE, settings.memory)
+    return Outcome(joined, told, rejected=pa.concat_tables(alone))
 
 
-def _side(table: pa.Table, places: tuple[str, str], groups: Groups, settings: Settings) -> _Side:
-    require(table.schema, [*settings.by, *places])
-    for name in settings.by:
-        place = table.schema.get_field_index(name)
+def _side(source: Source, places: tuple[str, str], groups: Groups, settings: Settings) -> _Side:
+    require(source.schema(), [*settings.by, *places])
+    codes, points = [], []
+    for table in source.tables(list(dict.fromkeys([*settings.by, *places]))):
         # Keys are compared as text: one program's site 1 is the other's "1".
-        table = table.set_column(place, name, _text(table.column(name)))
-    return _Side(groups.codes(table), matrix(table, places))
+        keys = pa.table({name: as_text(table.column(name)) for name in settings.by})
+        codes.append(groups.codes(keys))
+        points.append(matrix(table, places))
+    return _Side(np.concatenate(codes), np.concatenate(points))
 
 
-def _text(column: Any) -> Any:
-    from phenostream.profiles.groups import as_text  # noqa: PLC0415
-
-    return as_text(column)
-
-
-def _pairs(left: _Side, right: _Side, groups: int, limit: float) -> tuple[Any, Any, NDArray[np.float64]]:
+def _pairs(left: _Side, right: _Side, groups: int, limit: float) -> Pairs:
     found: list[tuple[Any, Any, Any]] = []
     sides = [_by_group(side, groups) for side in (left, right)]
-    for number in range(groups):
-        mine, theirs = sides[0][number], sides[1][number]
+    for mine, theirs in zip(*sides, strict=True):
         if len(mine) and len(theirs):
             one, two, away = match_points(left.points[mine], right.points[theirs], limit)
             found.append((mine[one], theirs[two], away))
     if not found:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
     first, second, distances = (np.concatenate(part) for part in zip(*found, strict=True))
     order = np.argsort(first, kind="stable")
-    return first[order], second[order], distances[order]
+    return Pairs(first[order], second[order], distances[order])
 
 
 def _by_group(side: _Side, groups: int) -> list[NDArray[np.int64]]:
@@ -126,7 +137,9 @@ def _by_group(side: _Side, groups: int) -> list[NDArray[np.int64]]:
 
 
 def _alone(side: _Side, other: _Side, taken: NDArray[np.int64], groups: Groups, prefix: str) -> pa.Table:
-    rows = np.setdiff1d(np.arange(len(side.codes)), taken)
+    left = np.ones(len(side.codes), bool)
+    left[taken] = False
+    rows = np.flatnonzero(left)
     fields = np.isin(side.codes[rows], other.codes)
     placed = ~np.isnan(side.points[rows]).any(axis=1)
     reasons = np.where(~fields, "no-field", np.where(placed, "unmatched", "no-place"))
@@ -145,23 +158,28 @@ def _reasons(table: pa.Table) -> dict[str, int]:
     return dict(zip(words.tolist(), counts.tolist(), strict=True))
 
 
-def _joined(left: pa.Table, right: pa.Table, distances: NDArray[np.float64], settings: Settings) -> pa.Table:
-    columns: dict[str, Any] = {name: left.column(name) for name in settings.by}
-    told = [column for column in columns_of(left.schema) if column.name in columns]
-    for table, prefix in zip((left, right), settings.prefixes, strict=True):
-        for column in columns_of(table.schema):
-            name = prefix + column.name
+def _schema(
+    source: Source, other: Source, settings: Settings
+) -> tuple[pa.Schema, tuple[Mapping[str, str], Mapping[str, str]]]:
+    """Columns and roles of the result, and what each is called in these rows and in the other table."""
+    schemas = source.schema(), other.schema()
+    for schema in schemas:
+        require(schema, settings.by)
+    fields = [schemas[0].field(name) for name in settings.by]
+    told = [column for column in columns_of(schemas[0]) if column.name in settings.by]
+    renamed: tuple[dict[str, str], dict[str, str]] = ({name: name for name in settings.by}, {})
+    known = set(settings.by)
+    for schema, prefix, names in zip(schemas, settings.prefixes, renamed, strict=True):
+        for column in columns_of(schema):
             if column.name in settings.by:
                 continue
-            if name in columns:
+            name = prefix + column.name
+            if name in known:
                 raise RecipeError(f"both tables have a column {name}", remedy="give two different prefixes")
-            columns[name] = table.column(column.name)
-            told.append(_renamed(column, name))
-    columns["Metadata_Match_Distance"] = distances
-    return with_columns(pa.table(columns), [*told, Column("Metadata_Match_Distance", "qc", unit="px")])
-
-
-def _renamed(column: Column, name: str) -> Column:
-    import dataclasses  # noqa: PLC0415
-
-    return dataclasses.replace(column, name=name)
+            known.add(name)
+            names[name] = column.name
+            fields.append(schema.field(column.name).with_name(name))
+            told.append(replace(column, name=name))
+    fields.append(pa.field(DISTANCE, pa.float64()))
+    empty = pa.schema([field.remove_metadata() for field in fields]).empty_table()
+    return with_columns(empty, [*told, Column(DISTANCE, "qc", unit="px")]).schema, renamed
