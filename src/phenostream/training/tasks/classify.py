@@ -6,21 +6,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from phenostream.errors import PhenostreamError
-from phenostream.inference import Image, Output, write_package
+from phenostream.inference import Image, Output
 from phenostream.training.classification import backbones
 from phenostream.training.classification.feeding import Feed, SamplerSettings
 from phenostream.training.classification.network import Classifier, Exported, Normalisation, Normalise
 from phenostream.training.classification.sites import Sites, open_sites
 from phenostream.training.classification.splits import SplitSettings, Where, texts
 from phenostream.training.classification.views import ViewSettings, cutmix, forgotten, noisy
-from phenostream.training.export import to_onnx
+from phenostream.training.configured import Configured
+from phenostream.training.export import licence_text, write_network
 from phenostream.training.losses.classify import cross_entropy, mixed
 from phenostream.training.losses.metric import ArcFace, supervised_contrastive
-from phenostream.training.plug import Task
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
@@ -102,17 +101,8 @@ def build(settings: Settings) -> Classification:
     return Classification(settings)
 
 
-class Classification(Task):
+class Classification(Configured[Settings]):
     """Supervised learning of perturbations on the sites of a pack."""
-
-    def __init__(self, settings: Settings) -> None:
-        """Keep the settings."""
-        self._settings = settings
-
-    @property
-    def settings(self) -> Settings:
-        """The task's settings."""
-        return self._settings
 
     @cached_property
     def sites(self) -> Sites:
@@ -193,36 +183,31 @@ class Classification(Task):
         """Write the network, its normalisation and its views as a package."""
         assert isinstance(network, Classifier)  # noqa: S101
         told, sites = self.settings, self.sites
-        whole = Exported(network, told.turns).eval()
-        test = self._tests()
-        names = ["log_probability", "embedding"]
-        onnx = to_onnx(whole, [torch.from_numpy(test)], outputs=names, dynamic={"image": {0: "n", 2: "y", 3: "x"}})
-        with torch.no_grad():
-            answer = {key: value.numpy() for key, value in zip(names, whole(torch.from_numpy(test)), strict=True)}
         dimensions = tuple(str(place) for place in range(told.embedding))
         planes = [f"{told.condition}={value}" for value in sites.conditions]
         if told.normalise == "plate":
             planes += [f"{channel} {moment} of the plate" for moment in ("mean", "std") for channel in sites.names]
-        return write_package(
+        return write_network(
+            Exported(network, told.turns).eval(),
             folder,
+            test=self._tests(),
+            outputs=[
+                Output(
+                    "log_probability", sites.classes, ratio=None, description="natural logarithm, mean over the views"
+                ),
+                Output("embedding", dimensions, ratio=None, description="mean over the views"),
+            ],
+            dynamic={0: "n", 2: "y", 3: "x"},
             name=told.name,
             version=told.version,
             title=f"Perturbations of a screen ({told.name})",
             description=f"Sites of {len(sites.names)} channels to the log probability of {len(sites.classes)} classes"
             f" of {told.label} and to {told.embedding} numbers.",
-            onnx=onnx,
-            weights={key: value.detach().cpu().numpy() for key, value in whole.state_dict().items()},
             image=Image((*sites.names, *planes), minimum=_LEAST_SIDE),
-            outputs=[
-                Output(names[0], sites.classes, ratio=None, description="natural logarithm, mean over the views"),
-                Output(names[1], dimensions, ratio=None, description="mean over the views"),
-            ],
-            test_input=test,
-            test_output=answer,
             training=training,
             metrics=metrics,
             licence=told.licence,
-            licence_text=f"SPDX-License-Identifier: {told.licence}\n\n{told.attribution}\n" if told.attribution else "",
+            licence_text=licence_text(told.licence, told.attribution),
             settings=self._described(),
             tags=["classification", "embedding", "perturbation-screen"],
             replace=True,
