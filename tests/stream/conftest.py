@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,12 @@ def recipe() -> Callable[..., dict[str, Any]]:
         } | steps
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _budgets_of_our_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs of these tests share no disk budget with other runs of this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("tmp")))
+        patch.setattr(tempfile, "tempdir", None)
+        yield

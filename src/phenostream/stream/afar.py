@@ -1,16 +1,12 @@
 """One unit's work on another machine: the worker fetches for itself, within the disk budget of its machine.
 
-Nothing here knows what brings calls to a machine. Processes of one machine and run share a folder, and through it one
-budget: each holds a claim, a small locked file that says how many bytes it has been granted. A lock ends with its
-process, so a claim that can be locked is a dead one's: its scratch is deleted, then its bytes are free again.
+Nothing here knows what brings calls to a machine. Processes of one machine share a folder, and through it one budget.
 """
 
 from __future__ import annotations
 
 import atexit
-import fcntl
 import json
-import os
 import platform
 import shutil
 import tempfile
@@ -27,7 +23,8 @@ from phenostream import formats, images, objects, profiles
 from phenostream.errors import ClusterError, DamagedError
 from phenostream.features import MeasureSettings
 from phenostream.sources import LocalStore, RemoteStore
-from phenostream.stream.budget import Budget, Lease, LeaseTooSmallError
+from phenostream.stream.budget import Lease, LeaseTooSmallError
+from phenostream.stream.claims import SharedBudget, place_for
 from phenostream.stream.fetch import Fetcher
 from phenostream.stream.folder import named_disk
 from phenostream.stream.provenance import libraries
@@ -40,7 +37,6 @@ if TYPE_CHECKING:
     from phenostream.stream.steps import Task
 
 _FIRST_LEASE = 4 * 1024 * 1024
-_DIGITS = 20
 _PAUSE = 0.05
 
 
@@ -49,19 +45,19 @@ class Site:
     """What every call of a run has in common.
 
     Attributes:
-        run: name of the run folder, under which processes of one machine find each other.
-        token: another one, another setting of the same run.
+        token: of the run and its settings; another one, another place in a worker.
         store: where the bytes come from, as seen from the machines.
         steps: the recipe's steps as canonical JSON.
         budget: bytes of disk that the run may use on each machine.
+        budget_folder: where processes of one machine find each other; empty: beside their scratch.
         versions: of everything that decides a part's bytes, where the run was started.
     """
 
-    run: str
     token: str
     store: LocalStore | RemoteStore
     steps: str
     budget: int
+    budget_folder: str
     versions: Mapping[str, str]
 
 
@@ -151,7 +147,9 @@ class _Post:
                 remedy="put the images on storage that all machines share under one path, or read them by URL",
             )
         told = json.loads(site.steps)
-        self.budget = MachineBudget(site.budget, scratch / f"phenostream-{platform.node()}-{site.run}")
+        scratch /= f"phenostream-{platform.node()}"
+        place = place_for(scratch, site.budget_folder) if site.budget_folder else scratch
+        self.budget = MachineBudget(site.budget, place, scratch=scratch)
         self.computing = threading.Lock()
         self._stop = threading.Event()
         self.fetcher = Fetcher(
@@ -224,77 +222,26 @@ def _leave_idle_posts() -> None:
 atexit.register(_leave_idle_posts)
 
 
-class MachineBudget(Budget):
+class MachineBudget(SharedBudget):
     """A budget that all processes of one machine share through a folder.
 
     Attributes:
         spool: where this process may write; gone once the process is.
     """
 
-    def __init__(self, total: int, place: Path) -> None:
-        """A share in the budget of `total` bytes whose claims lie in `place`."""
-        super().__init__(total)
-        self._place = place
+    def __init__(self, total: int, place: Path, *, scratch: Path | None = None) -> None:
+        """A share in the budget of `total` bytes whose claims lie in `place`; the spool lies there, or in `scratch`."""
         name = uuid.uuid4().hex
-        self._claim = place / f"{name}.claim"
-        self.spool = place / name
-        with named_disk(place):
-            place.mkdir(parents=True, exist_ok=True)
-            with self._turn():
-                self.spool.mkdir()
-                self._file = self._claim.open("w+b", buffering=0)
-                fcntl.flock(self._file, fcntl.LOCK_EX)
-                self._tell()
-
-    def _take(self, size: int) -> bool:
-        with self._lock, self._turn():
-            whole = self._used + self._others() + size
-            if whole > self.total:
-                return False
-            self._used += size
-            self.peak = max(self.peak, whole)
-            self._tell()
-            return True
-
-    def _give(self, size: int) -> None:
-        with self._lock, self._turn():
-            self._used -= size
-            self._tell()
-
-    def _tell(self) -> None:
-        if not self._file.closed:
-            os.pwrite(self._file.fileno(), b"%0*d" % (_DIGITS, self._used), 0)
-
-    def _others(self) -> int:
-        return sum(_claimed(claim) for claim in self._place.glob("*.claim") if claim != self._claim)
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        with (self._place / "lock").open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        self.spool = (scratch or place) / name
+        super().__init__(total, place, name=name, scratch=self.spool)
+        self.join()
+        with named_disk(self.spool):
+            self.spool.mkdir(parents=True)
 
     def leave(self) -> None:
         """Give up the claim; bytes of this process are deleted."""
-        with self._turn():
-            shutil.rmtree(self.spool, ignore_errors=True)
-            self._file.close()
-            self._claim.unlink(missing_ok=True)
-
-
-def _claimed(claim: Path) -> int:
-    """Bytes that a claim holds; a dead process's scratch is deleted, and it holds none."""
-    try:
-        with claim.open("r+b") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(file.read(_DIGITS) or b"0")
-            shutil.rmtree(claim.with_suffix(""), ignore_errors=True)
-            claim.unlink(missing_ok=True)
-    except FileNotFoundError:
-        pass
-    return 0
+        shutil.rmtree(self.spool, ignore_errors=True)
+        super().leave()
 
 
 def _is_folder(base: str) -> bool:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import threading
+from typing import TYPE_CHECKING
 
 from phenostream.errors import OverBudgetError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _BLOCK = 4096
 
@@ -33,6 +37,10 @@ class Budget:
     def used(self) -> int:
         """Bytes granted now."""
         return self._used
+
+    def others(self) -> Sequence[object]:
+        """Who else holds bytes of it, or waits for some, in words; nobody, where it is not shared."""
+        return ()
 
     def lease(self, size: int) -> Lease | None:
         """A lease of `size` bytes, or None where they are not free at the moment.

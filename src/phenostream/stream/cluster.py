@@ -77,8 +77,9 @@ class Dask:
         name = digest([str(folder.resolve())])[:12]
         shared = _as_seen_from_afar(store, processes=sum(hosts.values()))
         budget = int(recipe.stream.disk_budget)
-        token = digest([name, text, shared.base, shared.options.model_dump(mode="json"), budget])
-        self._site = Site(name, token, shared, text, budget, versions(text))
+        place = recipe.stream.budget_folder
+        token = digest([name, text, shared.base, shared.options.model_dump(mode="json"), budget, place])
+        self._site = Site(token, shared, text, budget, place, versions(text))
         self._memory = int(recipe.stream.memory) // max(hosts.values(), default=1)
 
     @property

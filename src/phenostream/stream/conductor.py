@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from threading import Event
 
-    from phenostream.stream.budget import Budget
+    from phenostream.stream.budget import Budget, Lease
     from phenostream.stream.depot import RunDepot
     from phenostream.stream.executor import Executor
     from phenostream.stream.journal import Journal
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _FIRST_LEASE = 4 * 1024 * 1024
 _DEATHS_ALLOWED = 2
 _GRACE = 2.0
+_PAUSE = 0.05
 
 
 class Conductor:
@@ -93,6 +94,7 @@ class Conductor:
         self._kept: dict[str, Bundle] = {}
         self._suspects: set[Job] = set()
         self._largest = 0
+        self._has_waited = False
 
     def conduct(self, positions: Iterable[int]) -> bool:
         """Bring the units at these positions of the plan to their outcomes.
@@ -147,7 +149,9 @@ class Conductor:
                 finished, _ = wait(flying, timeout=0.25, return_when=FIRST_COMPLETED)
                 for future in finished:
                     self._settle(future)
-            elif not (self._again or self._fetched or self._recorder.blocked or self._plates.unfinished):
+            elif self._again or self._fetched or self._recorder.blocked or self._plates.unfinished:
+                self._wait_for_others()
+            else:
                 break
             self._recorder.flush_when_due()
             if self._depot:
@@ -186,8 +190,7 @@ class Conductor:
         try:
             lease = self._budget.lease(wanted)
             if lease is None and not self._in_hand():
-                self._make_room(wanted)
-                lease = self._budget.lease(wanted)
+                lease = self._lease_with_empty_hands(wanted)
         except OverBudgetError as error:
             self._give_up(job, error.at(step="fetch", **place(job.field)))
             return True
@@ -197,11 +200,22 @@ class Conductor:
         self._transfers[errands.send(self._fetcher.fetch, job.spool_name, job.field, lease)] = job
         return True
 
-    def _make_room(self, wanted: int) -> None:
+    def _lease_with_empty_hands(self, wanted: int) -> Lease | None:
         """Nothing is in flight, so kept samples and unflushed parts alone hold the budget: let them go."""
         self._recorder.flush()
-        while self._kept and self._budget.used + wanted > self._budget.total:
+        while (lease := self._budget.lease(wanted)) is None and self._kept:
             self._kept.popitem()[1].discard()
+        return lease
+
+    def _wait_for_others(self) -> None:
+        """Whatever holds the budget now is not this run's: say once whose it is."""
+        others = self._budget.others()
+        if others and not self._has_waited:
+            self._has_waited = True
+            told = ", ".join(map(str, others))
+            self._journal.note("waits", f"waits for room in the disk budget, which is shared with {told}")
+        if others:
+            self._stop.wait(_PAUSE)
 
     def _make_room_for_parts(self) -> None:
         """A finished part outranks bytes that can be fetched again."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from phenostream import disk
 from phenostream.errors import (
     BusyError,
     DamagedError,
@@ -34,7 +35,7 @@ from phenostream.sources.names import shown
 from phenostream.stream import errands
 from phenostream.stream.budget import on_disk
 from phenostream.stream.fetch import CancelledFetchError
-from phenostream.stream.folder import content_name, named_disk, replace_bytes, write_text
+from phenostream.stream.folder import content_name, named_disk, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,6 +52,7 @@ _ROOMS = ("parts", "illumination")
 
 _COPY = "ledger-copy.db"
 EVERY = 600.0
+_PAUSE = 0.05
 NAMES_SOMETHING = "SELECT 1 FROM parts UNION ALL SELECT 1 FROM fits LIMIT 1"
 
 
@@ -156,13 +158,13 @@ class RunDepot:
     def _take(self, token: str, run: str, *, new: bool) -> None:
         """Write our token; a copy of the ledger that is restored from here must know it, so the copy comes first."""
         if not new:
-            self._copy()
+            self._copy(patient=True)
         told = {"run": run, "token": token, "folder": f"{os.uname().nodename}:{self._folder.resolve()}"}
         self._depot.put(OWNER, (json.dumps(told, indent=2, sort_keys=True) + "\n").encode())
         if (owner_of(self._depot) or {}).get("token") != token:
             raise BusyError(f"another process has begun with {self.at}", remedy="wait for it, or stop it")
         if new:
-            self._copy()
+            self._copy(patient=True)
 
     def _bring_models(self, ledger: Ledger) -> None:
         """Workers read models from the run folder; in one restored from its ledger alone they are not there yet."""
@@ -174,7 +176,7 @@ class RunDepot:
                 raise DamagedError(f"{path} in {self.at} is not what was written", remedy="phenostream verify --repair")
             with named_disk(self._folder):
                 (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
-                replace_bytes(self._folder / path, data)
+                disk.replace_bytes(self._folder / path, data)
 
     def _sweep(self, named: Callable[[str], set[str]]) -> None:
         found = list(strays_in(self._depot, named))
@@ -226,7 +228,7 @@ class RunDepot:
             return
         wait([self._copying] if self._copying else [], timeout=grace)
         try:
-            copied = errands.send(self._copy).result(timeout=grace)
+            copied = errands.send(self._copy, patient=True).result(timeout=grace)
         except (TimeoutError, PhenostreamError, CancelledFetchError) as error:
             if grace is None:
                 raise
@@ -235,11 +237,15 @@ class RunDepot:
             if copied and grace is None:
                 ledger.put(depot_clean="1")
 
-    def _copy(self) -> bool:
-        """Put run.json and a consistent copy of the ledger; the copy is scratch, and leased as such."""
+    def _copy(self, *, patient: bool = False) -> bool:
+        """Put run.json and a consistent copy of the ledger; the copy is scratch, and leased as such.
+
+        Where the budget has no room, who is `patient` waits for it: other runs hold it.
+        """
         path = self._folder / "ledger.db"
-        if (lease := self._budget.lease(on_disk(_size_of_copy(path)))) is None:
-            return False
+        while (lease := self._budget.lease(on_disk(_size_of_copy(path)))) is None:
+            if not patient or self._halted.wait(_PAUSE):
+                return False
         copy = self._folder / "spool" / f"{uuid.uuid4().hex[:8]}-{_COPY}"
         try:
             _copy_database(path, copy)

@@ -54,6 +54,11 @@ class StreamSettings(Frozen):
     disk_budget: ByteSize = Field(
         ByteSize(2 * 10**9), description="downloads, scratch and parts in progress together never exceed this"
     )
+    budget_folder: str = Field(
+        "",
+        description="a folder on a local disk: runs that name the same one share one budget; empty: all runs of this"
+        " user whose scratch is on one file system do",
+    )
     memory: ByteSize = Field(ByteSize(8 * 10**9), description="cap on the memory of all workers together")
     batch_size: int = Field(8, ge=1, le=4096, description="units made visible by one ledger transaction")
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from phenostream import sources
-from phenostream.errors import LedgerError, RecipeError
+from phenostream.errors import DiskFullError, LedgerError, RecipeError
 from phenostream.sources import catalogs
 from phenostream.stream import steps
-from phenostream.stream.budget import Budget
+from phenostream.stream.claims import SharedBudget, place_for
 from phenostream.stream.conductor import Conductor
 from phenostream.stream.depot import open_run_depot, refuse_moved
 from phenostream.stream.executor import Executor, Processes
@@ -26,11 +26,11 @@ from phenostream.stream.journal import Journal
 from phenostream.stream.ledger import Ledger
 from phenostream.stream.plan import Plan, fingerprint_of, make_plan
 from phenostream.stream.provenance import provenance
-from phenostream.stream.recipe import Recipe
+from phenostream.stream.recipe import Recipe, digest
 from phenostream.stream.record import Progress, Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from phenostream.values import Store
 
@@ -81,10 +81,43 @@ def run(
     """
     resolved = Recipe.load(recipe, overrides)
     folder = open_folder(Path(out) if out is not None else default_folder(recipe))
-    with handled(), locked(folder), closing(Ledger(folder, create=True)) as ledger, closing(Journal(folder)) as journal:
+    with (
+        handled(),
+        locked(folder),
+        closing(Ledger(folder, create=True)) as ledger,
+        closing(Journal(folder)) as journal,
+        _budget_of(resolved, folder) as budget,
+    ):
         explain(folder)
         _warn_of_network(folder, journal)
-        return _run(resolved, folder, ledger, journal, retry=retry, progress=progress, executor=executor)
+        return _run(resolved, folder, ledger, journal, budget, retry=retry, progress=progress, executor=executor)
+
+
+@contextmanager
+def _budget_of(recipe: Recipe, folder: Path) -> Iterator[SharedBudget]:
+    """The disk budget of this run; whoever joins it shares it with the other runs of its place."""
+    place = place_for(folder / "spool", recipe.stream.budget_folder)
+    home = folder.resolve()
+    budget = SharedBudget(
+        int(recipe.stream.disk_budget), place, name=digest([str(home)]), scratch=home / "spool", folder=home
+    )
+    try:
+        yield budget
+    finally:
+        budget.leave()
+
+
+def _join(budget: SharedBudget, journal: Journal, *, named: bool) -> None:
+    """Share the budget; without a place that the recipe names, a machine that has no room for claims is no hindrance.
+
+    Only now that the spool is swept: what was left there would count for nothing.
+    """
+    try:
+        budget.join()
+    except DiskFullError as error:
+        if named:
+            raise
+        journal.note("not-shared", f"the disk budget is this run's alone: {error}")
 
 
 def _warn_of_network(folder: Path, journal: Journal) -> None:
@@ -113,11 +146,12 @@ def store_of(recipe: Recipe, stop: Event | None = None) -> Store:
     return sources.open_store(catalogs.base(recipe.source), options=recipe.transport, sleep=sleep)
 
 
-def _run(
+def _run(  # noqa: PLR0913  (it is where the rooms of a run meet)
     recipe: Recipe,
     folder: Path,
     ledger: Ledger,
     journal: Journal,
+    budget: SharedBudget,
     *,
     retry: tuple[str, ...],
     progress: Callable[[Progress], None] | None,
@@ -127,7 +161,6 @@ def _run(
     _check_recipe(recipe, folder, ledger)
     stop = Event()
     store = store_of(recipe, stop)
-    budget = Budget(int(recipe.stream.disk_budget))
     depot = open_run_depot(recipe.output, folder, journal=journal, budget=budget)
     if depot is None:
         refuse_moved(ledger, folder)
@@ -136,6 +169,7 @@ def _run(
         ledger.retry(retry)
     if freed := sweep(folder, ledger.named_files):
         journal.note("swept", f"swept {freed:,} bytes that nothing names", bytes=freed)
+    _join(budget, journal, named=bool(recipe.stream.budget_folder))
     waiting = ledger.to_do()
     if depot:
         depot.begin(ledger, work=bool(waiting))
