@@ -7,11 +7,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from phenostream import formats
+from phenostream import disk, formats
 from phenostream.errors import OverBudgetError, PhenostreamError, StepError
 from phenostream.sources.capture import CapturingStore, MetadataCache
 from phenostream.stream.budget import LeaseTooSmallError, on_disk
-from phenostream.stream.folder import is_disk_trouble, named_disk
+from phenostream.stream.folder import named_disk
 from phenostream.stream.steps import window_of
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Fetcher:
             return
         if isinstance(error, MemoryError):
             raise OverBudgetError("out of memory").at(**place) from error
-        if not is_disk_trouble(error):
+        if not disk.refused(error):
             raise StepError(f"{type(error).__name__}: {error}", remedy="please report it").at(**place) from error
 
 

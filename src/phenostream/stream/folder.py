@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import os
 import shutil
@@ -11,12 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phenostream.errors import BusyError, DiskFullError
+from phenostream import disk
+from phenostream.errors import DiskFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG, errno.ENOTDIR, errno.ENAMETOOLONG}
+_REMEDY = "free disk space or choose another folder, then run again: nothing is lost"
 _NETWORK = {
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "beegfs", "gpfs", "glusterfs", "pvfs2",
     "fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone", "fuse.glusterfs", "fuse.ceph", "fuse.davfs2",
@@ -57,30 +57,8 @@ def explain(path: Path) -> None:
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the folder for this process. Raises BusyError with the pid of the one that has it."""
-    with named_disk(path), (path / "lock").open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            pid = file.read().strip() or "unknown"
-            raise BusyError(f"{path} is in use by process {pid}", remedy="wait for it, or stop it") from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    with named_disk(path), disk.locked(path):
         yield
-
-
-def holder(path: Path) -> int:
-    """Pid of the process that holds the folder, 0 for none."""
-    try:
-        with (path / "lock").open("r", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(file.read().strip() or "0")
-    except (FileNotFoundError, ValueError):
-        pass
-    return 0
 
 
 def network_of(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
@@ -170,9 +148,9 @@ def publish(folder: Path, payload: bytes, room: str, suffix: str) -> tuple[str, 
     with named_disk(folder):
         new_shelf = not shelf.is_dir()
         shelf.mkdir(parents=True, exist_ok=True)
-        replace_bytes(final, payload)
+        disk.replace_bytes(final, payload)
         if new_shelf:
-            sync_folder(shelf.parent)
+            disk.sync(shelf.parent)
     return name, sha256
 
 
@@ -184,50 +162,10 @@ def content_name(payload: bytes, room: str, suffix: str) -> tuple[str, str]:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a small file atomically and durably; one that says the same already is left as it is."""
-    payload = text.encode()
     with named_disk(path):
-        if not path.is_file() or path.read_bytes() != payload:
-            replace_bytes(path, payload)
+        disk.ensure_bytes(path, text.encode())
 
 
-def replace_bytes(path: Path, payload: bytes) -> None:
-    """Replace a file atomically and durably: temporary name, fsync, rename, fsync of the folder."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Fsync a folder, so that a rename in it survives power loss."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def named_disk(path: Path) -> Iterator[None]:
+def named_disk(path: Path) -> AbstractContextManager[None]:
     """A full, read-only or failing disk under this project's name for it."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, DiskFullError) or not is_disk_trouble(error):
-            raise
-        raise DiskFullError(
-            f"cannot write below {path}: {os.strerror(error.errno or 0)}",
-            remedy="free disk space or choose another folder, then run again: nothing is lost",
-        ) from error
-
-
-def is_disk_trouble(error: BaseException) -> bool:
-    """Whether the error says that the disk is full, read-only, failing or not ours to write."""
-    return isinstance(error, OSError) and (error.errno in _NO_ROOM or type(error) is PermissionError)
+    return disk.named(f"cannot write below {path}", remedy=_REMEDY)

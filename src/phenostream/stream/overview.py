@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from phenostream import disk
 from phenostream.profiles.places import run_folder
-from phenostream.stream.folder import holder, size_of
+from phenostream.stream.folder import size_of
 from phenostream.stream.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def status(folder: str | Path) -> Status:
             waiting, sum(rows for *_, rows in tally), reasons,
             size_of(path / "spool"), int(ledger.get("disk_budget", "0")), int(ledger.get("peak_disk", "0")),
             int(ledger.get("bytes_moved", "0")), rate, 3600 * waiting / rate if rate and waiting else None,
-            holder(path), mean_seconds(ledger),
+            disk.holder(path), mean_seconds(ledger),
         )  # fmt: skip
     finally:
         ledger.close()
