@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phenostream.features.compiled import kernel
+from phenostream.compiled import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

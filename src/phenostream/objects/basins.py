@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from phenostream.objects.loops import loop
+from phenostream.compiled import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def _neighbours(width: int) -> NDArray[np.int64]:
     return np.array([-width, -1, 1, width, -width - 1, -width + 1, width - 1, width + 1])
 
 
-@loop
+@kernel
 def _root(parent: NDArray[np.int32], label: Any) -> Any:
     while parent[label] != label:
         parent[label] = parent[parent[label]]
@@ -49,7 +49,7 @@ def _root(parent: NDArray[np.int32], label: Any) -> Any:
     return label
 
 
-@loop
+@kernel
 def _flood(
     order: NDArray[np.int64], level: NDArray[np.uint16], near: NDArray[np.int64], depth: int, labels: NDArray[np.int32]
 ) -> None:

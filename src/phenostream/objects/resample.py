@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 
-from phenostream.objects.loops import loop
+from phenostream.compiled import kernel
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def _places(old: int, new: int) -> tuple[NDArray[np.int32], Image]:
     return before, (centre - before).astype(np.float32)
 
 
-@loop
+@kernel
 def _between(image: Image, row: Any, down: Image, column: Any, right: Image, out: Image) -> None:
     last, end = image.shape[0] - 1, image.shape[1] - 1
     for i in range(out.shape[0]):

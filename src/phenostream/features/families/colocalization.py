@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from phenostream.features.compiled import kernel
+from phenostream.compiled import kernel
 from phenostream.features.costes import thresholds
 from phenostream.values import Column
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from phenostream.features.compiled import kernel
+from phenostream.compiled import kernel
 from phenostream.features.hulls import widths
 from phenostream.values import Column
 

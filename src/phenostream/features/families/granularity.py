@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.ndimage import map_coordinates
 
-from phenostream.features.compiled import kernel
+from phenostream.compiled import kernel
 from phenostream.values import Column
 
 if TYPE_CHECKING:

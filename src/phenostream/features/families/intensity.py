@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from phenostream.features.compiled import kernel
+from phenostream.compiled import kernel
 from phenostream.values import Column
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import KDTree
 
-from phenostream.features.compiled import kernel
+from phenostream.compiled import kernel
 from phenostream.values import Column
 
 if TYPE_CHECKING:

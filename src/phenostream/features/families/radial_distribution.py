@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from phenostream.features.compiled import kernel
+from phenostream.compiled import kernel
 from phenostream.features.distances import from_centre
 from phenostream.values import Column
 

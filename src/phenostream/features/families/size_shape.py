@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from phenostream.features.compiled import kernel
+from phenostream.compiled import kernel
 from phenostream.features.hulls import convex_area, extremes
 from phenostream.features.moments import moment_names, moments
 from phenostream.values import Column

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.ndimage import label
 from skimage.morphology import skeletonize
 
-from phenostream.features.compiled import kernel
+from phenostream.compiled import kernel
 from phenostream.values import Column
 
 if TYPE_CHECKING:

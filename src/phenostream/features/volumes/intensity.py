@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phenostream.features.compiled import kernel
+from phenostream.compiled import kernel
 from phenostream.features.families.intensity import (
     NAMES,
     VERSION,

@@ -16,8 +16,8 @@ import numpy as np
 from scipy.spatial import ConvexHull
 from skimage.measure import marching_cubes, mesh_surface_area
 
+from phenostream.compiled import kernel
 from phenostream.errors import RecipeError
-from phenostream.features.compiled import kernel
 from phenostream.features.families.size_shape import VERSION, Settings
 from phenostream.values import Column
 

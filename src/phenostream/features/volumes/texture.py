@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from phenostream.features.compiled import kernel
+from phenostream.compiled import kernel
 from phenostream.features.families.texture import VERSION, Settings, describe, histograms, named, quantise
 
 if TYPE_CHECKING:

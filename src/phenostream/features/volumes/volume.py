@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from phenostream.features.compiled import kernel
+from phenostream.compiled import kernel
 from phenostream.features.grouping import group
 from phenostream.features.scene import Scene
 

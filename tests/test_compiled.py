@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from phenostream.features import compiled
+from phenostream import compiled
 
 
 def test_without_a_cache_folder(monkeypatch):

@@ -1,4 +1,4 @@
-"""How the hot loops are compiled: numba, kept on disk, without the interpreter lock."""
+"""How hot loops are compiled: numba, kept on disk, without the interpreter lock, bit for bit repeatable."""
 
 from __future__ import annotations
 
