@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from phenostream.benchmark.phenotyping import BASELINES, baselines, cross_validate, evaluate
@@ -27,6 +26,7 @@ from phenostream.profiles.phenotypes.package import save
 from phenostream.profiles.phenotypes.registry import model_settings
 from phenostream.profiles.tables import Held, open_table, write_table
 from phenostream.profiles.writing import replacing
+from phenostream.values import recipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int, int], None]
 
 CELLS, RESULTS, STUDY, RANKS = "cells.parquet", "phenotypes.json", "study.json", "mean_rank.csv"
-_MAX_RECIPE = 1 << 20
 
 
 class _Value(BaseModel):
@@ -134,24 +133,14 @@ def load_study(recipe: Study | str | Path, overrides: Iterable[str] = ()) -> tup
     if isinstance(recipe, Study):
         return recipe, Path()
     path = Path(recipe)
-    if not path.is_file():
-        raise NotFoundError(f"no recipe at {path}", remedy="give the path of a YAML file")
-    if path.stat().st_size > _MAX_RECIPE:
-        raise RecipeError(f"{path} is over 1 MiB", remedy="is this a recipe?")
-    try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(told, dict):
-        raise RecipeError(f"{path} is not a mapping", remedy="start it with `crops:` or `cells:`")
+    told = recipes.read(path, start="`crops:` or `cells:`")
     for text in overrides:
-        _override(told, text)
+        recipes.override(told, text, example="key.key=value")
     try:
         return Study.model_validate(told), path.parent
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"{path}: {place}: {first['msg']}", remedy="see docs/phenotypes.md for every key") from error
+        wrong = recipes.faults(error, most=1)
+        raise RecipeError(f"{path}: {wrong}", remedy="see docs/phenotypes.md for every key") from error
 
 
 def run_study(
@@ -335,16 +324,3 @@ def _write_json(path: Path, value: Any) -> None:
         temporary.write_text(
             json.dumps(value, indent=1, sort_keys=True, default=str, allow_nan=False), encoding="utf-8"
         )
-
-
-def _override(told: dict[str, Any], text: str) -> None:
-    keys, equals, value = text.partition("=")
-    if not equals or not keys:
-        raise RecipeError(f"cannot read the override {text!r}", remedy="write it as key.key=value")
-    place: Any = told
-    *parents, last = keys.strip().split(".")
-    for parent in parents:
-        place = place.setdefault(parent, {})
-        if not isinstance(place, dict):
-            raise RecipeError(f"override {text!r}: {parent} holds no keys")
-    place[last] = yaml.safe_load(value)

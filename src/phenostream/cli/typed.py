@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from phenostream.errors import RecipeError
+from phenostream.values import recipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,16 +21,7 @@ def pairs(texts: Iterable[str], *, what: str = "the setting") -> dict[str, Any]:
     Raises:
         RecipeError: no ``=``, no key, or a value that is no YAML; `what` names the option in the message.
     """
-    found = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise RecipeError(f"cannot read {what} {text!r}", remedy="write it as key=value")
-        try:
-            found[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise RecipeError(f"cannot read the value of {what} {text!r}", remedy="quote it") from error
-    return found
+    return dict(recipes.typed(text, what=what) for text in texts)
 
 
 def settings(kind: type[_Kind], texts: Iterable[str]) -> _Kind:
@@ -43,6 +34,4 @@ def checked(kind: type[_Kind], given: Mapping[str, Any], *, remedy: str = "", da
     try:
         return kind.model_validate(given)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"{dashes}{place}: {first['msg']}", remedy=remedy) from error
+        raise RecipeError(f"{dashes}{recipes.faults(error, most=1)}", remedy=remedy) from error

@@ -23,6 +23,7 @@ from phenostream.datasets.tables import STORAGE
 from phenostream.errors import DamagedError, LedgerError, NotFoundError, PhenostreamError, RecipeError
 from phenostream.sources.names import checked
 from phenostream.sources.plugs import Plugs
+from phenostream.values import recipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,7 +74,7 @@ def parse_settings(settings: BaseModel | Mapping[str, Any]) -> BaseModel:
     try:
         return model.model_validate(dict(settings))
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors(include_url=False))
+        told = recipes.faults(error)
         raise RecipeError(f"export: {told}", remedy=f"its keys are: {', '.join(model.model_fields)}") from error
 
 

@@ -16,6 +16,7 @@ from pydantic import (
 
 from phenostream.errors import RecipeError
 from phenostream.features.deep.settings import DeepSettings  # noqa: TC001  (pydantic reads it)
+from phenostream.values import recipes
 
 if TYPE_CHECKING:
     from phenostream.features.registry import Family
@@ -114,6 +115,4 @@ def _resolve(name: str, module: Family, given: dict[str, Any]) -> BaseModel:
     try:
         return module.Settings.model_validate(given)
     except ValidationError as error:
-        place = error.errors()[0]
-        key = ".".join(str(part) for part in place["loc"])
-        raise RecipeError(f"measure.parameters.{name}.{key}: {place['msg']}") from error
+        raise RecipeError(f"measure.parameters.{name}.{recipes.faults(error, most=1)}") from error

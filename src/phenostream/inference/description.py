@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from phenostream.errors import DamagedError, HostileError
+from phenostream.values import recipes
 
 __all__ = ["Axis", "Description", "File", "Tensor", "describe"]
 
@@ -260,9 +261,9 @@ def describe(told: dict[str, Any]) -> Description:
         for one in error.errors():
             if isinstance(hostile := one.get("ctx", {}).get("error"), HostileError):
                 raise hostile from None
-        faults = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5]]
         raise DamagedError(
-            f"the description does not fit: {'; '.join(faults)}", remedy="see docs/models.md for what a package holds"
+            f"the description does not fit: {recipes.faults(error, most=5)}",
+            remedy="see docs/models.md for what a package holds",
         ) from error
 
 

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic import Field as Setting
 
 from phenostream.errors import RecipeError
+from phenostream.values import recipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -80,7 +81,9 @@ def settings(mapping: Mapping[str, Any]) -> SegmenterSettings:
         return cast("SegmenterSettings", model.model_validate({**mapping, "model": name}))
     except ValidationError as error:
         known = ", ".join(model.model_fields)
-        raise RecipeError(f"segment: {_faults(error)}", remedy=f"{name} takes: {known}") from None
+        raise RecipeError(
+            f"segment: {recipes.faults(error, whole='settings')}", remedy=f"{name} takes: {known}"
+        ) from None
 
 
 def schema() -> dict[str, Any]:
@@ -116,9 +119,3 @@ def _module(name: object) -> Any:
         if point.name == name:
             return point.load()
     raise RecipeError(f"no segmenter {name!r}", remedy=f"model is one of: {', '.join(names())}")
-
-
-def _faults(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg']}" for fault in error.errors()
-    )

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 from phenostream.errors import RecipeError
 from phenostream.profiles import operations
 from phenostream.profiles.tables import open_table, whole, write_table
+from phenostream.values import recipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,11 +101,8 @@ def settings_of(name: str, given: dict[str, Any]) -> BaseModel:
     try:
         return kind.model_validate(given)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(
-            f"{name}: {place}: {first['msg']}", remedy=f"settings: {', '.join(kind.model_fields)}"
-        ) from error
+        told = recipes.faults(error, most=1)
+        raise RecipeError(f"{name}: {told}", remedy=f"settings: {', '.join(kind.model_fields)}") from error
 
 
 def operate(

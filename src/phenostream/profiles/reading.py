@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from phenostream.errors import NotFoundError, RecipeError
 from phenostream.profiles import readers
 from phenostream.profiles.tables import open_table
+from phenostream.values import recipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,9 +64,7 @@ def read_foreign(path: str | Path, format: str = "auto", **options: Any) -> Sour
     try:
         settings = module.Settings.model_validate(options)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(f"reader: {place}: {first['msg']}") from error
+        raise RecipeError(f"reader: {recipes.faults(error, most=1)}") from error
     return module.read(where, settings)
 
 

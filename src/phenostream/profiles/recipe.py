@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
-import yaml
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
 from phenostream.errors import DiskFullError, NotFoundError, PhenostreamError, RecipeError
@@ -19,6 +18,7 @@ from phenostream.profiles.operating import operation, operation_names, settings_
 from phenostream.profiles.reading import read_foreign
 from phenostream.profiles.tables import Files, Held, open_table, write_pieces, write_table
 from phenostream.profiles.writing import replacing
+from phenostream.values import recipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from phenostream.profiles.operating import Outcome
     from phenostream.profiles.tables import Source
 
-_MAX_BYTES = 1 << 20
 _FITTED = "{number:02d}-{name}.fitted.parquet"
 _REJECTED = "{number:02d}-{name}.rejected.parquet"
 
@@ -71,11 +70,8 @@ class ProfilesRecipe(Frozen):
         try:
             found = cls.model_validate(mapping)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise RecipeError(
-                f"{place}: {first['msg']}", remedy="a recipe has `input`, `profiles`, `memory`"
-            ) from error
+            told = recipes.faults(error, most=1)
+            raise RecipeError(told, remedy="a recipe has `input`, `profiles`, `memory`") from error
         found = found.model_copy(update={"input": found.input.model_copy(update={"path": base / found.input.path})})
         for number, step in enumerate(found.profiles, start=1):
             _named(step, number, base)
@@ -273,27 +269,13 @@ def _read(recipe: ProfilesRecipe | Mapping[str, Any] | str | Path) -> tuple[Path
     if not isinstance(recipe, str | Path):
         return Path(), json.loads(json.dumps(dict(recipe), default=str))
     path = Path(recipe)
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise RecipeError(f"{path} is over 1 MiB", remedy="is this a recipe?")
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise NotFoundError(f"no recipe at {path}", remedy="give the path of a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict):
-        raise RecipeError(f"{path} is not a mapping", remedy="start it with `input:`")
-    return path.parent, found
+    return path.parent, recipes.read(path, start="`input:`")
 
 
 def _override(mapping: dict[str, Any], text: str) -> None:
-    keys, equals, value = text.partition("=")
-    if not equals or not keys:
-        raise RecipeError(
-            f"cannot read the override {text!r}", remedy="write it as input.path=x or profiles.0.key=value"
-        )
+    keys, value = recipes.typed(text, what="the override", example="input.path=x or profiles.0.key=value")
     place: Any = mapping
-    *parents, last = keys.strip().split(".")
+    *parents, last = keys.split(".")
     for parent in parents:
         place = _below(place, parent, text)
     if (
@@ -306,7 +288,7 @@ def _override(mapping: dict[str, Any], text: str) -> None:
         place = next(iter(place.values()))
     if not isinstance(place, dict):
         raise RecipeError(f"override {text!r}: nothing there to set")
-    place[last] = yaml.safe_load(value)
+    place[last] = value
 
 
 def _below(place: Any, key: str, text: str) -> Any:

@@ -32,6 +32,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from phenostream.errors import DamagedError, NotFoundError, TooLargeError
+from phenostream.values import recipes
 
 _MAX_BYTES = 64 << 20
 _MAX_CLASSES = 200
@@ -151,10 +152,8 @@ def read(path: str | Path) -> Phenotypes:
     try:
         return Phenotypes.model_validate_json(file.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(one) for one in first["loc"])
         raise DamagedError(
-            f"{path} is no phenostream.phenotypes file: {place}: {first['msg']}",
+            f"{path} is no phenostream.phenotypes file: {recipes.faults(error, most=1)}",
             remedy="see docs/report.md for its form",
         ) from error
 

@@ -7,20 +7,18 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, SerializeAsAny, ValidationError
 
 from phenostream import objects
-from phenostream.errors import NotFoundError, RecipeError
+from phenostream.errors import RecipeError
 from phenostream.features import MeasureSettings
 from phenostream.images import IlluminationSettings
 from phenostream.sources import TransportOptions, catalogs
 from phenostream.stream.select import Select
+from phenostream.values import recipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-_MAX_RECIPE_BYTES = 1 << 20
 
 
 class Frozen(BaseModel):
@@ -100,16 +98,14 @@ class Recipe(Frozen):
             NotFoundError: no such file.
         """
         if isinstance(recipe, Recipe):
-            mapping: Any = recipe.model_dump()  # in JSON its secrets would be starred
+            mapping = recipe.model_dump()  # in JSON its secrets would be starred
             name = "recipe"
         elif isinstance(recipe, str | Path):
-            mapping, name = _read_yaml(Path(recipe)), str(recipe)
+            mapping, name = recipes.read(Path(recipe), start="`source:`"), str(recipe)
         else:
             mapping, name = dict(recipe), "recipe"
-        if not isinstance(mapping, dict):
-            raise RecipeError(f"{name} is not a mapping of steps", remedy="start it with `source:`")
         for override in overrides:
-            _override(mapping, override)
+            recipes.override(mapping, override, example="step.key=value")
         # Parsed here, so that an error of a catalog or segmenter stands as it is and not inside pydantic's.
         mapping = {**mapping, **{key: parse(mapping[key]) for key, parse in _PARSERS.items() if key in mapping}}
         try:
@@ -149,30 +145,6 @@ def schema() -> dict[str, Any]:
         "oneOf": [catalogs.load(name).Settings.model_json_schema() for name in catalogs.known()]
     }
     return whole
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        if path.stat().st_size > _MAX_RECIPE_BYTES:
-            raise RecipeError(f"{path} is over 1 MiB", remedy="is this a recipe?")
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise NotFoundError(f"no recipe at {path}", remedy="give the path of a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-
-
-def _override(mapping: dict[str, Any], text: str) -> None:
-    path, equals, value = text.partition("=")
-    if not equals or not path:
-        raise RecipeError(f"cannot read the override {text!r}", remedy="write it as step.key=value")
-    place = mapping
-    *parents, last = path.strip().split(".")
-    for parent in parents:
-        place = place.setdefault(parent, {})
-        if not isinstance(place, dict):
-            raise RecipeError(f"override {text!r}: {parent} holds no keys")
-    place[last] = yaml.safe_load(value)
 
 
 def _explain(error: ValidationError) -> str:

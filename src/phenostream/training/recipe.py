@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
-from phenostream.errors import NotFoundError, RecipeError
+from phenostream.errors import RecipeError
 from phenostream.training import registry
 from phenostream.training.settings import FitSettings
+from phenostream.values import recipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-_MAX_BYTES = 1 << 20
 
 
 class Recipe(BaseModel):
@@ -47,7 +46,7 @@ class Recipe(BaseModel):
         """
         mapping, name = _mapping(recipe)
         for text in overrides:
-            _set(mapping, text)
+            recipes.override(mapping, text, example="train.epochs=5")
         task = mapping.get("task")
         if not isinstance(task, str):
             raise RecipeError(f"{name} names no task", remedy=f"task: {' | '.join(registry.names())}")
@@ -58,7 +57,7 @@ class Recipe(BaseModel):
             return cls.model_validate({**mapping, "settings": registry.settings(task, given)})
         except ValidationError as error:
             keys = "task, settings, seed and train with " + ", ".join(FitSettings.model_fields)
-            raise RecipeError(f"{name}: {registry.faults(error, 'recipe')}", remedy=f"its keys: {keys}") from error
+            raise RecipeError(f"{name}: {recipes.faults(error, whole='recipe')}", remedy=f"its keys: {keys}") from error
 
     def text(self) -> str:
         """The resolved recipe as YAML, every default filled in."""
@@ -98,35 +97,4 @@ def _mapping(recipe: Recipe | Mapping[str, Any] | str | Path) -> tuple[dict[str,
         return recipe.model_dump(mode="json"), "the recipe"
     if not isinstance(recipe, str | Path):
         return dict(recipe), "the recipe"
-    value = _yaml(Path(recipe))
-    if not isinstance(value, dict):
-        raise RecipeError(f"{recipe} is not a mapping", remedy="start it with `task:`")
-    return value, str(recipe)
-
-
-def _yaml(path: Path) -> Any:
-    if not path.is_file():
-        raise NotFoundError(f"no recipe at {path}", remedy="give the path of a YAML file")
-    if path.stat().st_size > _MAX_BYTES:
-        raise RecipeError(f"{path} is over 1 MiB", remedy="is this a recipe?")
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-
-
-def _set(mapping: dict[str, Any], text: str) -> None:
-    keys, equals, value = text.partition("=")
-    if not equals or not keys.strip():
-        raise RecipeError(f"cannot read the override {text!r}", remedy="write it as train.epochs=5")
-    *parents, last = keys.strip().split(".")
-    for parent in parents:
-        inner = mapping.get(parent) or {}
-        if not isinstance(inner, dict):
-            raise RecipeError(f"override {text!r}: {parent} holds no keys")
-        mapping[parent] = dict(inner)  # a copy, so that a mapping that the caller gave is not changed
-        mapping = mapping[parent]
-    try:
-        mapping[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"cannot read the value of the override {text!r}", remedy="quote it") from error
+    return recipes.read(Path(recipe), start="`task:`"), str(recipe)

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from phenostream.errors import MissingExtraError, RecipeError
 from phenostream.sources.plugs import Plugs
+from phenostream.values import recipes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from types import ModuleType
 
     from pydantic import BaseModel
@@ -39,7 +40,7 @@ def settings(name: str, mapping: Mapping[str, Any]) -> BaseModel:
         return model.model_validate(dict(mapping))
     except ValidationError as error:
         known = ", ".join(model.model_fields)
-        told = faults(error, "settings")
+        told = recipes.faults(error, whole="settings")
         raise RecipeError(f"settings of task {name!r}: {told}", remedy=f"its keys are: {known}") from error
 
 
@@ -51,15 +52,6 @@ def build(name: str, settings: BaseModel) -> Task:
 def schemas() -> dict[str, Any]:
     """JSON Schemas of all tasks' settings, by name."""
     return {name: _module(name).Settings.model_json_schema() for name in names()}
-
-
-def faults(error: ValidationError, whole: str) -> str:
-    """What a model refused, in one line: dotted key and reason; `whole` names the place of a fault without a key."""
-    return "; ".join(f"{_dotted(one['loc']) or whole}: {one['msg']}" for one in error.errors(include_url=False))
-
-
-def _dotted(place: Iterable[object]) -> str:
-    return ".".join(map(str, place))
 
 
 def _module(name: str) -> ModuleType:

@@ -16,7 +16,7 @@ from phenostream.errors import ChannelMissingError, RecipeError, WrongShapeError
 from phenostream.features.deep.crops import Cutter
 from phenostream.features.deep.settings import DEFAULT_MODEL, CropSettings, DeepSettings
 from phenostream.features.scene import Scene
-from phenostream.values import Column, with_columns
+from phenostream.values import Column, recipes, with_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -274,5 +274,4 @@ def _crops(package: inference.Package, given: Mapping[str, Any]) -> CropSettings
     try:
         return CropSettings.model_validate({**package.settings.get("crops", {}), **given})
     except ValidationError as error:
-        fault = error.errors()[0]
-        raise RecipeError(f"crops.{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+        raise RecipeError(f"crops.{recipes.faults(error, most=1)}") from error

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from phenostream.errors import RecipeError
 from phenostream.profiles.phenotypes import models
+from phenostream.values import recipes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,8 +50,5 @@ def model_settings(name: str, given: Mapping[str, Any] | BaseModel | None) -> Ba
     try:
         return model(name).Settings.model_validate(dict(given or {}))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(
-            f"{name}: {place}: {first['msg']}", remedy="see docs/phenotypes.md for every setting"
-        ) from error
+        told = recipes.faults(error, most=1)
+        raise RecipeError(f"{name}: {told}", remedy="see docs/phenotypes.md for every setting") from error

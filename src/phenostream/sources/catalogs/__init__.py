@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from phenostream.errors import RecipeError
 from phenostream.sources.plugs import Plugs
+from phenostream.values import recipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -52,7 +53,7 @@ def parse(mapping: Mapping[str, Any]) -> BaseModel:
     try:
         return model.model_validate(dict(mapping))
     except ValidationError as error:
-        told = "; ".join(_told(one) for one in error.errors(include_url=False))
+        told = recipes.faults(error, whole="it")
         keys = ", ".join(model.model_fields)
         raise RecipeError(f"source of catalog {name!r}: {told}", remedy=f"its keys are: {keys}") from error
 
@@ -77,8 +78,3 @@ def closed(settings: BaseModel) -> bool:
 
 def _of(settings: BaseModel) -> ModuleType:
     return load(str(getattr(settings, "catalog", "")))
-
-
-def _told(error: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in error["loc"]) or "it"
-    return f"{place}: {error['msg']}"

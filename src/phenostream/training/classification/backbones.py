@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from phenostream.errors import RecipeError
 from phenostream.training import networks
-from phenostream.training.registry import faults
+from phenostream.values import recipes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ def settings(name: str, shape: Mapping[str, Any]) -> BaseModel:
         return model.model_validate(dict(shape))
     except ValidationError as error:
         known = ", ".join(model.model_fields)
-        raise RecipeError(f"{name}: {faults(error, 'shape')}", remedy=f"its keys are: {known}") from error
+        raise RecipeError(f"{name}: {recipes.faults(error, whole='shape')}", remedy=f"its keys are: {known}") from error
 
 
 def build(name: str, channels: int, shape: Mapping[str, Any]) -> tuple[nn.Module, int]:
