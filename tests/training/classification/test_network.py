@@ -1,8 +1,12 @@
 """The parts of the classifier: what normalisation makes invariant, and what symmetries do."""
 
+import numpy as np
+import onnxruntime
+import pytest
 import torch
 from torch import nn
 
+from phenostream.training import to_onnx
 from phenostream.training.classification.network import Classifier, Exported, Normalise, turned
 
 
@@ -41,6 +45,36 @@ def test_the_package_reads_what_is_told_from_its_planes() -> None:
     logits, expected = network(image, told)
     torch.testing.assert_close(embedding, expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(logs, logits.log_softmax(1), rtol=1e-4, atol=1e-5)
+
+
+class Seen(nn.Module):
+    """What the backbone of a package sees."""
+
+    def __init__(self, network: Classifier) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        told = image[:, 3:, 0, 0]
+        return self.network.normalised(image[:, :3], told)
+
+
+@pytest.mark.parametrize("how", ["site", "plate"])
+def test_large_images_are_normalised_alike_in_the_package(how: str) -> None:
+    """ONNX Runtime's own mean over rows and columns is off by 4e-3 of the standard deviation here."""
+    network = classifier(how, conditions=0)
+    rng = np.random.default_rng(0)
+    image = rng.poisson(3000, (1, 3, 1500, 1500)).astype(np.float32)
+    planes = np.broadcast_to(np.array([3000, 54] * 3, np.float32)[None, :network.told, None, None],
+                             (1, network.told, 1500, 1500))  # fmt: skip
+    whole = np.concatenate([image, planes], 1)
+    small = torch.from_numpy(np.ascontiguousarray(whole[:, :, :16, :16])).repeat(2, 1, 1, 1)
+    onnx = to_onnx(Seen(network).eval(), [small], dynamic={"image": {0: "n", 2: "y", 3: "x"}})
+    (found,) = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"]).run(None, {"image": whole})
+    exact = image.astype(float)
+    mean, std = exact.mean((2, 3), keepdims=True), exact.std((2, 3), keepdims=True)
+    wanted = (exact - mean) / std if how == "site" else (exact - planes[:, :3]) / planes[:, 3:]
+    np.testing.assert_allclose(found, wanted, atol=3e-4, rtol=1e-4)
 
 
 def test_eight_views_make_the_answer_independent_of_orientation() -> None:

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from phenostream.training.networks._pooling import over_grid
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -46,8 +48,8 @@ class Normalise(nn.Module):
         """(N, C, Y, X) of any real type and (N, `told`) to float32. A flat channel gives zeros under ``site``."""
         image = image.float()
         if self.how == "site":
-            away = image - image.mean((2, 3), keepdim=True)
-            return away / ((away**2).mean((2, 3), keepdim=True).sqrt() + _EPSILON)
+            away = image - over_grid(image, keepdim=True)
+            return away / (over_grid(away**2, keepdim=True).sqrt() + _EPSILON)
         size = len(self.mean)
         mean, std = (told[:, :size], told[:, size:]) if self.how == "plate" else (self.mean[None], self.std[None])
         return (image - mean[:, :, None, None]) / (std[:, :, None, None] + _EPSILON)
@@ -115,7 +117,7 @@ class Exported(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C + `told`, Y, X) to log probabilities (N, classes) and embedding (N, D), means over the views."""
         channels = image.shape[1] - self.network.told
-        told = image[:, channels:].mean((2, 3))
+        told = image[:, channels:, 0, 0]  # not their mean: sums of many pixels round
         seen = self.network.normalised(image[:, :channels], told)
         found = [self.network.heads(one, told) for one in turned(seen, self.turns)]
         logs = torch.stack([functional.log_softmax(logits, dim=1) for logits, _ in found])

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.nn import functional
 
+from phenostream.training.networks._pooling import over_grid
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -68,7 +70,7 @@ class ConvNeXt(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, channels, Y, X) to (N, width)."""
-        seen: Tensor = self.norm(self.stages(image).mean((2, 3)))
+        seen: Tensor = self.norm(over_grid(self.stages(image)))
         return seen
 
 

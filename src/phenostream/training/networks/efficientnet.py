@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.nn import functional
 
+from phenostream.training.networks._pooling import over_grid
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -111,7 +113,7 @@ class EfficientNet(nn.Module):
         seen = functional.silu(self.stem_bn(self.stem_conv(image)))
         for block in self.blocks.values():
             seen = block(seen)
-        return functional.silu(self.top_bn(self.top_conv(seen))).mean((2, 3))
+        return over_grid(functional.silu(self.top_bn(self.top_conv(seen))))
 
 
 class Block(nn.Module):
@@ -139,7 +141,7 @@ class Block(nn.Module):
         """(N, inputs, Y, X) to (N, outputs, Y / stride, X / stride), rounded up."""
         seen = functional.silu(self.expand_bn(self.expand_conv(image))) if self.expands else image
         seen = functional.silu(self.bn(self.dwconv(seen)))
-        squeezed = functional.silu(self.se_reduce(seen.mean((2, 3), keepdim=True)))
+        squeezed = functional.silu(self.se_reduce(over_grid(seen, keepdim=True)))
         seen = self.project_bn(self.project_conv(seen * self.se_expand(squeezed).sigmoid()))
         return image + self._kept(seen) if self.skips else seen
 

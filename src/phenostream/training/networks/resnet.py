@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.nn import functional
 
+from phenostream.training.networks._pooling import over_grid
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -70,7 +72,7 @@ class ResNet(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(N, channels, Y, X) to (N, width)."""
         seen: Tensor = self.stages(self.pool(functional.relu(self.stem(image))))
-        return seen.mean((2, 3))
+        return over_grid(seen)
 
 
 class Basic(nn.Module):
