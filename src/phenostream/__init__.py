@@ -5,8 +5,9 @@ The functions here take arrays and give arrays or Arrow tables; the command line
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from phenostream.lazy import on_first_use
 
 __version__ = "0.1.0"
 
@@ -20,20 +21,17 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "embed", "fit_illumination", "measure", "read_profiles", "run", "segment"]
 
 # Looked up on first use, so that importing the package costs next to nothing.
-_ROOMS = {
-    "segment": "phenostream.objects",
-    "measure": "phenostream.features",
-    "embed": "phenostream.features",
-    "fit_illumination": "phenostream.images",
-    "run": "phenostream.report",
-    "read_profiles": "phenostream.profiles",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return getattr(import_module(_ROOMS[name]), name)
-    raise AttributeError(f"module 'phenostream' has no attribute {name!r}")
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "segment": "objects",
+        "measure": "features",
+        "embed": "features",
+        "fit_illumination": "images",
+        "run": "report",
+        "read_profiles": "profiles",
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -7,8 +7,9 @@ batches (``update``) and tells the value (``compute``). Protocols put metrics an
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from phenostream.lazy import on_first_use
 
 if TYPE_CHECKING:
     from phenostream.benchmark.mechanisms import leave_compound_out
@@ -24,17 +25,14 @@ __all__ = [
     "permutation_p_value",
 ]
 
-_MODULES = {
-    "benjamini_hochberg": "statistics",
-    "bootstrap": "statistics",
-    "cross_validate": "phenotyping",
-    "evaluate": "phenotyping",
-    "leave_compound_out": "mechanisms",
-    "permutation_p_value": "statistics",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(import_module(f"phenostream.benchmark.{_MODULES[name]}"), name)
-    raise AttributeError(f"module 'phenostream.benchmark' has no attribute {name!r}")
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "benjamini_hochberg": "statistics",
+        "bootstrap": "statistics",
+        "cross_validate": "phenotyping",
+        "evaluate": "phenotyping",
+        "leave_compound_out": "mechanisms",
+        "permutation_p_value": "statistics",
+    },
+)

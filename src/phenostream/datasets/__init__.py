@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from phenostream.lazy import on_first_use
 
 if TYPE_CHECKING:
     from phenostream.datasets.auditing import Audit, Estimate, audit, estimate
@@ -44,37 +45,34 @@ __all__ = [
     "verify_pack",
 ]
 
-_MODULES = {
-    "Audit": "auditing",
-    "Estimate": "auditing",
-    "Exported": "exporting",
-    "Fault": "verifying",
-    "Finding": "looking",
-    "LoadSettings": "loading",
-    "Pack": "packs",
-    "PackSettings": "settings",
-    "Packed": "packing",
-    "Screen": "screens",
-    "Verified": "verifying",
-    "audit": "auditing",
-    "batches": "loading",
-    "estimate": "auditing",
-    "export": "exporting",
-    "export_formats": "exporting",
-    "load_site": "screens",
-    "open_pack": "packs",
-    "open_screen": "screens",
-    "pack": "packing",
-    "read_export": "exporting",
-    "torch_dataset": "loading",
-    "torch_loader": "loading",
-    "verify_export": "exporting",
-    "verify_pack": "verifying",
-}
-
-
 # Looked up on first use: some commands import this room for its names only.
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "Audit": "auditing",
+        "Estimate": "auditing",
+        "Exported": "exporting",
+        "Fault": "verifying",
+        "Finding": "looking",
+        "LoadSettings": "loading",
+        "Pack": "packs",
+        "PackSettings": "settings",
+        "Packed": "packing",
+        "Screen": "screens",
+        "Verified": "verifying",
+        "audit": "auditing",
+        "batches": "loading",
+        "estimate": "auditing",
+        "export": "exporting",
+        "export_formats": "exporting",
+        "load_site": "screens",
+        "open_pack": "packs",
+        "open_screen": "screens",
+        "pack": "packing",
+        "read_export": "exporting",
+        "torch_dataset": "loading",
+        "torch_loader": "loading",
+        "verify_export": "exporting",
+        "verify_pack": "verifying",
+    },
+)

@@ -5,8 +5,9 @@ A family is a module of :mod:`phenostream.features.families`; its file name is w
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from phenostream.lazy import on_first_use
 
 if TYPE_CHECKING:
     from phenostream.features.deep.embedding import Embedder, beside, embed, embed_crops, embed_table
@@ -31,23 +32,20 @@ __all__ = [
 ]
 
 # Looked up on first use: the compiler behind the families takes half a second to import.
-_HOMES = {
-    "CropSettings": "phenostream.features.deep.settings",
-    "DeepSettings": "phenostream.features.deep.settings",
-    "Embedder": "phenostream.features.deep.embedding",
-    "beside": "phenostream.features.deep.embedding",
-    "embed": "phenostream.features.deep.embedding",
-    "embed_crops": "phenostream.features.deep.embedding",
-    "embed_table": "phenostream.features.deep.embedding",
-    "MITOCHECK_157": "phenostream.features.presets",
-    "MeasureSettings": "phenostream.features.settings",
-    "measure": "phenostream.features.measuring",
-    "select": "phenostream.features.presets",
-    "warm": "phenostream.features.measuring",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'phenostream.features' has no attribute {name!r}")
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "CropSettings": "deep.settings",
+        "DeepSettings": "deep.settings",
+        "Embedder": "deep.embedding",
+        "beside": "deep.embedding",
+        "embed": "deep.embedding",
+        "embed_crops": "deep.embedding",
+        "embed_table": "deep.embedding",
+        "MITOCHECK_157": "presets",
+        "MeasureSettings": "settings",
+        "measure": "measuring",
+        "select": "presets",
+        "warm": "measuring",
+    },
+)

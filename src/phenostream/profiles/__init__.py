@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from phenostream.lazy import on_first_use
 
 if TYPE_CHECKING:
     from phenostream.profiles.by_well import wells
@@ -49,34 +50,31 @@ __all__ = [
 VERSION = 1
 
 # Looked up on first use: Arrow's Parquet reader takes its time to import.
-_MODULES = {
-    "field_json": "compile",
-    "rows": "compile",
-    "export": "exporting",
-    "export_formats": "exporting",
-    "LEDGER_VERSION": "manifest",
-    "Manifest": "manifest",
-    "PartEntry": "manifest",
-    "Unit": "manifest",
-    "part_bytes": "parts",
-    "part_metadata": "parts",
-    "part_schema": "parts",
-    "read_part": "parts",
-    "iter_profiles": "read",
-    "profiles_schema": "read",
-    "read_profiles": "read",
-    "replacing": "writing",
-    "open_table": "tables",
-    "operate": "operating",
-    "operation_names": "operating",
-    "read_foreign": "reading",
-    "run_recipe": "recipe",
-    "write_table": "tables",
-    "wells": "by_well",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(import_module(f"phenostream.profiles.{_MODULES[name]}"), name)
-    raise AttributeError(f"module 'phenostream.profiles' has no attribute {name!r}")
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "field_json": "compile",
+        "rows": "compile",
+        "export": "exporting",
+        "export_formats": "exporting",
+        "LEDGER_VERSION": "manifest",
+        "Manifest": "manifest",
+        "PartEntry": "manifest",
+        "Unit": "manifest",
+        "part_bytes": "parts",
+        "part_metadata": "parts",
+        "part_schema": "parts",
+        "read_part": "parts",
+        "iter_profiles": "read",
+        "profiles_schema": "read",
+        "read_profiles": "read",
+        "replacing": "writing",
+        "open_table": "tables",
+        "operate": "operating",
+        "operation_names": "operating",
+        "read_foreign": "reading",
+        "run_recipe": "recipe",
+        "write_table": "tables",
+        "wells": "by_well",
+    },
+)

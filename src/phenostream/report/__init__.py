@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from phenostream.lazy import on_first_use
 
 if TYPE_CHECKING:
     from phenostream.report.design import Settings
@@ -14,10 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Phenotypes", "Settings", "run", "write"]
 
 # Looked up on first use: templates and figures take their time to import.
-_MODULES = {"Phenotypes": "phenotypes", "Settings": "design", "run": "running", "write": "page"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(import_module(f"phenostream.report.{_MODULES[name]}"), name)
-    raise AttributeError(f"module 'phenostream.report' has no attribute {name!r}")
+__getattr__ = on_first_use(
+    __name__,
+    {"Phenotypes": "phenotypes", "Settings": "design", "run": "running", "write": "page"},
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from phenostream.lazy import on_first_use
 
 if TYPE_CHECKING:
     from phenostream.stream.executor import Inline, Processes
@@ -33,26 +34,23 @@ __all__ = [
 ]
 
 # Looked up on first use: `status` needs a ledger, not the libraries that compute.
-_HOMES = {
-    "Estimate": "forecast",
-    "Failure": "overview",
-    "Inline": "executor",
-    "Processes": "executor",
-    "Progress": "record",
-    "Recipe": "recipe",
-    "RunResult": "start",
-    "Status": "overview",
-    "default_folder": "start",
-    "estimate": "forecast",
-    "failures": "overview",
-    "make_plan": "plan",
-    "run": "start",
-    "schema": "recipe",
-    "status": "overview",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"phenostream.stream.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'phenostream.stream' has no attribute {name!r}")
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "Estimate": "forecast",
+        "Failure": "overview",
+        "Inline": "executor",
+        "Processes": "executor",
+        "Progress": "record",
+        "Recipe": "recipe",
+        "RunResult": "start",
+        "Status": "overview",
+        "default_folder": "start",
+        "estimate": "forecast",
+        "failures": "overview",
+        "make_plan": "plan",
+        "run": "start",
+        "schema": "recipe",
+        "status": "overview",
+    },
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from phenostream.lazy import on_first_use
 
 if TYPE_CHECKING:
     from phenostream.synthetic.archive import Archive, write_archive
@@ -32,26 +33,23 @@ __all__ = [
     "write_screen",
 ]
 
-_MODULES = {
-    "Archive": "archive",
-    "Camera": "camera",
-    "Design": "plates",
-    "Optics": "camera",
-    "Population": "cells",
-    "RangeServer": "serve",
-    "Scene": "nuclei",
-    "ScreenDesign": "screen",
-    "demo_archive": "demo",
-    "field": "nuclei",
-    "scenes": "plates",
-    "wells": "plates",
-    "write_archive": "archive",
-    "write_screen": "screen",
-}
-
-
 # Looked up on first use: the command line imports this room for the name of the demonstration only.
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "Archive": "archive",
+        "Camera": "camera",
+        "Design": "plates",
+        "Optics": "camera",
+        "Population": "cells",
+        "RangeServer": "serve",
+        "Scene": "nuclei",
+        "ScreenDesign": "screen",
+        "demo_archive": "demo",
+        "field": "nuclei",
+        "scenes": "plates",
+        "wells": "plates",
+        "write_archive": "archive",
+        "write_screen": "screen",
+    },
+)

@@ -5,10 +5,10 @@ A task is a module of :mod:`phenostream.training.tasks`; its name is what ``task
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from phenostream.errors import MissingExtraError
+from phenostream.lazy import on_first_use
 from phenostream.training.plug import Batch, Example, Task, stack
 from phenostream.training.settings import FitSettings
 
@@ -36,24 +36,25 @@ __all__ = [
     "train",
 ]
 
-_LAZY = {
-    "Experiment": "experiment",
-    "FitResult": "fitting",
-    "Progress": "fitting",
-    "Recipe": "recipe",
-    "fit": "fitting",
-    "hash_files": "provenance",
-    "schema": "recipe",
-    "to_onnx": "export",
-    "train": "experiment",
-}
+_look_up = on_first_use(
+    __name__,
+    {
+        "Experiment": "experiment",
+        "FitResult": "fitting",
+        "Progress": "fitting",
+        "Recipe": "recipe",
+        "fit": "fitting",
+        "hash_files": "provenance",
+        "schema": "recipe",
+        "to_onnx": "export",
+        "train": "experiment",
+    },
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+        return _look_up(name)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "torch":
             raise MissingExtraError.of("torch", "train") from error

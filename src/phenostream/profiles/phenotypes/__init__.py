@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from phenostream.lazy import on_first_use
 
 if TYPE_CHECKING:
     from phenostream.profiles.phenotypes.classifier import Classifier, train
@@ -28,23 +29,20 @@ __all__ = [
     "train",
 ]
 
-_MODULES = {
-    "Classifier": "classifier",
-    "CropTable": "crops",
-    "Crops": "crops",
-    "DescribeSettings": "describing",
-    "Labelled": "labels",
-    "describe": "describing",
-    "labelled": "labels",
-    "load": "package",
-    "read_crops": "crops",
-    "save": "package",
-    "splits": "splitting",
-    "train": "classifier",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(import_module(f"phenostream.profiles.phenotypes.{_MODULES[name]}"), name)
-    raise AttributeError(f"module 'phenostream.profiles.phenotypes' has no attribute {name!r}")
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "Classifier": "classifier",
+        "CropTable": "crops",
+        "Crops": "crops",
+        "DescribeSettings": "describing",
+        "Labelled": "labels",
+        "describe": "describing",
+        "labelled": "labels",
+        "load": "package",
+        "read_crops": "crops",
+        "save": "package",
+        "splits": "splitting",
+        "train": "classifier",
+    },
+)
