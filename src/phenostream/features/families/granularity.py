@@ -2,9 +2,7 @@
 
 As CellProfiler's MeasureGranularity: the image is reduced, its background (an opening with a disk) taken away, and
 grains are removed size by size, by erosion followed by reconstruction. Vincent (2000), Granulometries and Opening
-Trees, Fundamenta Informaticae 41, 57-90. The reconstructions, which take nearly all the time elsewhere, are read off
-one max-tree of the image: Salembier, Oliveras, Garrido (1998), Antiextensive connected operators, IEEE Trans. Image
-Process. 7, 555-570.
+Trees, Fundamenta Informaticae 41, 57-90.
 """
 
 from __future__ import annotations
@@ -13,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.ndimage import map_coordinates
 
 from phenostream.compiled import kernel
+from phenostream.features.reconstruction import Flow
 from phenostream.values import Column
 
 if TYPE_CHECKING:
@@ -75,11 +73,10 @@ def _means(
     length: int,
 ) -> NDArray[np.float64]:
     """(length, n): what `_spectrum` says of all removals, as many at the same time as the scene has threads."""
-    tree = _tree(grains)
     borders = np.linspace(0, length, min(scene.threads, length) + 1).astype(int)
 
     def some(first: int, last: int) -> NDArray[np.float64]:
-        return _spectrum(grains, tree, shares, scene.areas, first, last)
+        return _spectrum(grains, shares, scene.areas, first, last)
 
     return np.vstack(scene.spread(some, borders))
 
@@ -99,12 +96,38 @@ def _grains(image: NDArray[Any], scale: float, small: tuple[int, ...], settings:
         lower = _resample(reduced, [np.arange(np.ceil(side)) / factor for side in sides], kind)
         back = [np.arange(a) * ((b - 1) / (a - 1)) for a, b in zip(small, sides, strict=True)]
         background = _resample(_opened(lower, settings.radius), back, kind)
-    return np.maximum(reduced - background.astype(kind), 0).astype(np.float64)
+    return np.maximum(reduced - background.astype(kind), 0).astype(np.float64) + 0.0
 
 
-def _resample(image: NDArray[Any], places: Sequence[NDArray[np.floating[Any]]], kind: np.dtype[Any]) -> NDArray[Any]:
+def _resample(image: NDArray[Any], places: Sequence[NDArray[np.float64]], kind: np.dtype[Any]) -> NDArray[Any]:
     """`image` at every combination of row and column in `places`, bilinear, as `kind`; 0 beyond its border."""
-    return map_coordinates(image, np.meshgrid(*places, indexing="ij"), order=1, output=kind)
+    rows, cols = places
+    out: NDArray[Any] = np.empty((rows.size, cols.size), kind)
+    _bilinear(image, rows, cols, out)
+    return out
+
+
+@kernel
+def _bilinear(
+    image: NDArray[Any], rows: NDArray[np.float64], cols: NDArray[np.float64], out: NDArray[np.floating[Any]]
+) -> None:
+    """What SciPy's ``map_coordinates`` gives, to the last bit, without a table of all places."""
+    height, width = image.shape
+    for i in range(rows.size):
+        y = int(rows[i])
+        upper = 1 - (rows[i] - y)
+        lower = 1 - upper
+        near, far = image[min(y, height - 1)], image[min(y + 1, height - 1)]
+        for j in range(cols.size):
+            x = int(cols[j])
+            left = 1 - (cols[j] - x)
+            right = 1 - left
+            beside = min(x + 1, width - 1)
+            if rows[i] > height - 1 or cols[j] > width - 1:
+                out[i, j] = 0.0
+            else:
+                above = near[x] * upper * left + near[beside] * upper * right
+                out[i, j] = above + far[x] * lower * left + far[beside] * lower * right
 
 
 def _opened(image: NDArray[Any], radius: int) -> NDArray[np.float64]:
@@ -129,108 +152,45 @@ def _eroded(image: NDArray[np.float64], radius: int) -> NDArray[np.float64]:
     return out
 
 
-def _tree(image: NDArray[np.float64]) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
-    """The max-tree (straight neighbours) of the pixels above 0: the flat index of every node, and its parent's place.
-
-    Nodes stand in depth-first order, each parent (a root is its own) before its children: a branch lies together in
-    memory as it does in the image, so that passes over the tree keep their pace however large the image is.
-    """
-    lit = np.flatnonzero(image.ravel() > 0)
-    order = _brightest_first(lit, image.ravel()[lit])
-    links = np.full((image.size, 2), -1, np.int32 if image.size < np.iinfo(np.int32).max else np.int64)
-    _link(order, image.shape, links)
-    return _depth_first(order, links)
-
-
-def _brightest_first(lit: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """`lit` by falling `values`, all above 0; the lower index first among equals."""
-    single = values.astype(np.float32)
-    if not np.array_equal(single, values):
-        return lit[np.argsort(-values, kind="stable")]
-    # The bits of positive floats count up as the floats do: value and index in one whole number sort ten times faster.
-    falling = np.uint64(0xFFFFFFFF) - single.view(np.uint32).astype(np.uint64)
-    keys = np.sort((falling << np.uint64(32)) | lit.astype(np.uint64))
-    return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
-
-
-@kernel
-def _link(order: NDArray[np.int64], shape: tuple[int, int], links: NDArray[np.integer[Any]]) -> None:
-    """Write every pixel's shortcut towards its root, and its parent: side by side, for one look at memory."""
-    height, width = shape
-    for p in order:
-        links[p, 0] = links[p, 1] = p
-        y, x = p // width, p % width
-        for near, there in ((p - width, y > 0), (p + width, y < height - 1), (p - 1, x > 0), (p + 1, x < width - 1)):
-            if there and links[near, 0] >= 0:
-                root = links[near, 0]
-                while links[root, 0] != root:
-                    links[root, 0] = links[links[root, 0], 0]
-                    root = links[root, 0]
-                links[root, 0] = links[root, 1] = p
-
-
-@kernel
-def _depth_first(
-    order: NDArray[np.int64], links: NDArray[np.integer[Any]]
-) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
-    """Nodes and the places of their parents, from `order` (children first) and `links`, which are used up."""
-    sizes, parents = links[:, 0], links[:, 1]
-    for p in order:
-        sizes[p] = 1
-    for p in order:
-        if parents[p] != p:
-            sizes[parents[p]] += sizes[p]
-    nodes, above = np.empty(order.size, links.dtype), np.empty(order.size, links.dtype)
-    free = 0
-    for k in range(order.size - 1, -1, -1):
-        p = order[k]
-        parent, size = parents[p], sizes[p]
-        # A node that has its place keeps, instead of its size, the next place for a child, and its own as its parent.
-        if parent == p:
-            place, upper = free, free
-            free += size
-        else:
-            place, upper = sizes[parent], parents[parent]
-            sizes[parent] += size
-        nodes[place], above[place] = p, upper
-        sizes[p], parents[p] = place + 1, place
-    return nodes, above
-
-
-@kernel
 def _spectrum(
     image: NDArray[np.float64],
-    tree: tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]],
     shares: tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]],
     areas: NDArray[np.int64],
     first: int,
     last: int,
 ) -> NDArray[np.float64]:
     """(last - first, n): each object's mean in the image that is left after removals `first` to `last` - 1."""
-    nodes, parents = tree
-    cells, weights, borders = shares
-    means = np.zeros((last - first, areas.size))
-    levels = image.ravel()[nodes]
-    eroded, before = image.copy(), image.copy()
-    left = np.zeros(image.size)
+    means = np.empty((last - first, areas.size))
+    flow = Flow(image.shape)
+    eroded, spare = image.copy(), np.empty_like(image)
+    # What is left of an image is what is left of it, after any smaller removal, in turn.
+    before, left = image, np.empty_like(image)
     for step in range(last):
-        before, eroded = eroded, before
-        _shrink(before, eroded)
-        if step < first:
-            continue
-        kept = eroded.ravel()[nodes]
-        for k in range(nodes.size - 1, -1, -1):
-            kept[parents[k]] = max(kept[parents[k]], kept[k])
-        # From the root down: a component keeps its level where the marker reaches it, else what its parent keeps.
-        for k in range(nodes.size):
-            kept[k] = min(levels[k], kept[k])
-            kept[k] = max(kept[parents[k]], kept[k])
-            left[nodes[k]] = kept[k]
-        for i in range(areas.size):
-            for k in range(borders[i], borders[i + 1]):
-                means[step - first, i] += weights[k] * left[cells[k]]
-            means[step - first, i] /= areas[i]
+        _shrink(eroded, spare)
+        eroded, spare = spare, eroded
+        if step >= first:
+            np.copyto(left, eroded)
+            flow.raise_to(left, before)
+            _weigh(left.ravel(), *shares, areas, means[step - first])
+            before, left = left, np.empty_like(image) if before is image else before
     return means
+
+
+@kernel
+def _weigh(
+    values: NDArray[np.float64],
+    cells: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    borders: NDArray[np.int64],
+    areas: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
+    """Each object's mean of `values`, by the weights that `_shares` gives."""
+    for i in range(areas.size):
+        total = 0.0
+        for k in range(borders[i], borders[i + 1]):
+            total += weights[k] * values[cells[k]]
+        out[i] = total / areas[i]
 
 
 @kernel
