@@ -12,13 +12,13 @@ from phenostream import measure
 from phenostream.errors import RecipeError
 from phenostream.features import registry, warm
 from phenostream.features.settings import PUBLISHED
-from phenostream.values import Column
+from phenostream.values import Column, plugs
 
 
 def test_the_folder_is_the_registry():
     assert set(PUBLISHED) < set(registry.names())
     assert {"colocalization", "radial_zernike", "skeleton"} <= set(registry.names())
-    with pytest.raises(RecipeError, match="choose among colocalization"):
+    with pytest.raises(RecipeError, match="name one of: colocalization"):
         registry.family("nothing")
 
 
@@ -33,7 +33,7 @@ def test_a_family_from_outside(monkeypatch):
         compute=lambda scene, settings: settings.factor * scene.areas[:, None].astype(float),
     )
     entry = SimpleNamespace(name="custom", load=lambda: outside)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(plugs, "entry_points", lambda group: [entry])
     registry.family.cache_clear()
     labels = np.array([[1, 1, 0], [0, 2, 0]])
     table = measure(np.zeros((2, 3), np.uint8), labels, families=["custom"])

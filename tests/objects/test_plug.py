@@ -12,7 +12,7 @@ import pytest
 from phenostream import objects
 from phenostream.errors import RecipeError
 from phenostream.objects import plug
-from phenostream.values import Field, FieldId, Objects
+from phenostream.values import Field, FieldId, Objects, plugs
 
 
 def test_the_folder_is_the_registry():
@@ -70,7 +70,7 @@ def test_others_bring_segmenters_by_entry_point(monkeypatch):
     module = SimpleNamespace(Settings=CornerSettings, build=lambda settings: Corner())
     point = EntryPoint("corner", "corner", plug.GROUP)
     monkeypatch.setattr(EntryPoint, "load", lambda self: module)
-    monkeypatch.setattr(plug, "entry_points", lambda group: [point] if group == plug.GROUP else [])
+    monkeypatch.setattr(plugs, "entry_points", lambda group: [point] if group == plug.GROUP else [])
     assert "corner" in objects.names()
     assert objects.segment(np.ones((3, 4)), model="corner").tolist()[0] == [1, 0, 0, 0]
     assert isinstance(objects.build(CornerSettings()), objects.Segmenter)

@@ -22,8 +22,8 @@ from phenostream.datasets.parts import parquet_bytes
 from phenostream.datasets.tables import STORAGE
 from phenostream.errors import DamagedError, LedgerError, NotFoundError, PhenostreamError, RecipeError
 from phenostream.sources.names import checked
-from phenostream.sources.plugs import Plugs
 from phenostream.values import recipes
+from phenostream.values.plugs import Plugs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from phenostream.errors import RecipeError
-from phenostream.features import families, volumes
+from phenostream.features import volumes
+from phenostream.values.plugs import Plugs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from phenostream.values import Column
 
 GROUP = "phenostream.measures"
+_PLUGS = Plugs("phenostream.features.families", GROUP, "feature family")
 
 
 class Family(Protocol):
@@ -41,19 +42,13 @@ class Family(Protocol):
 
 def names() -> tuple[str, ...]:
     """All families, sorted."""
-    own = {module.name for module in iter_modules(families.__path__)}
-    return tuple(sorted(own | {entry.name for entry in entry_points(group=GROUP)}))
+    return _PLUGS.names()
 
 
 @cache
 def family(name: str) -> Family:
     """The family called `name`. Raises RecipeError with the known names where there is none."""
-    if any(module.name == name for module in iter_modules(families.__path__)):
-        return import_module(f"{families.__name__}.{name}")
-    for entry in entry_points(group=GROUP):
-        if entry.name == name:
-            return entry.load()  # type: ignore[no-any-return]
-    raise RecipeError(f"no feature family {name!r}", remedy=f"choose among {', '.join(names())}")
+    return cast("Family", _PLUGS.load(name))
 
 
 @cache

@@ -10,9 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import lru_cache
-from importlib import import_module
-from importlib.metadata import entry_points
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,6 +17,7 @@ from pydantic import Field as Setting
 
 from phenostream.errors import RecipeError
 from phenostream.values import recipes
+from phenostream.values.plugs import Plugs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from phenostream.values import Field, Objects, Store
 
 GROUP = "phenostream.segmenters"
-_PACKAGE = "phenostream.objects.segmenters"
+_PLUGS = Plugs("phenostream.objects.segmenters", GROUP, "segmenter")
 
 
 class SegmenterSettings(BaseModel):
@@ -65,8 +63,7 @@ class Segmenter(Protocol):
 
 def names() -> tuple[str, ...]:
     """Names of all segmenters, sorted: those of this package and those that others declare."""
-    own = (module.name for module in iter_modules(import_module(_PACKAGE).__path__))
-    return tuple(sorted({*own, *(point.name for point in entry_points(group=GROUP))}))
+    return _PLUGS.names()
 
 
 def settings(mapping: Mapping[str, Any]) -> SegmenterSettings:
@@ -76,7 +73,7 @@ def settings(mapping: Mapping[str, Any]) -> SegmenterSettings:
         RecipeError: an unknown segmenter, an unknown key, or a value that does not fit; every fault is named.
     """
     name = mapping.get("model", "classical")
-    model = _module(name).Settings
+    model = _PLUGS.load(name).Settings
     try:
         return cast("SegmenterSettings", model.model_validate({**mapping, "model": name}))
     except ValidationError as error:
@@ -88,13 +85,13 @@ def settings(mapping: Mapping[str, Any]) -> SegmenterSettings:
 
 def schema() -> dict[str, Any]:
     """JSON Schemas of all segmenters' settings, by name."""
-    return {name: _module(name).Settings.model_json_schema() for name in names()}
+    return {name: _PLUGS.load(name).Settings.model_json_schema() for name in names()}
 
 
 @lru_cache(maxsize=8)
 def build(settings: SegmenterSettings) -> Segmenter:
     """The segmenter of `settings`; the same object for equal settings, so that models load once a process."""
-    return cast("Segmenter", _module(settings.model).build(settings))
+    return cast("Segmenter", _PLUGS.load(settings.model).build(settings))
 
 
 def run(segmenter: Segmenter, field: Field, store: Store | None = None) -> Objects:
@@ -110,12 +107,3 @@ def digest_of(settings: SegmenterSettings, version: str, *extra: str, without: I
     text = json.dumps(settings.model_dump(mode="json", exclude=set(without)), sort_keys=True)
     digest = hashlib.blake2b("\n".join((version, text, *extra)).encode(), digest_size=8)
     return f"{settings.model}-{version}-{digest.hexdigest()}"
-
-
-def _module(name: object) -> Any:
-    if name in {module.name for module in iter_modules(import_module(_PACKAGE).__path__)}:
-        return import_module(f"{_PACKAGE}.{name}")
-    for point in entry_points(group=GROUP):
-        if point.name == name:
-            return point.load()
-    raise RecipeError(f"no segmenter {name!r}", remedy=f"model is one of: {', '.join(names())}")

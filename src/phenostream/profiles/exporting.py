@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import pkgutil
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
 from pydantic import BaseModel, ValidationError
 
 from phenostream.errors import RecipeError
-from phenostream.profiles import exporters
+from phenostream.values.plugs import Plugs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_GROUP = "phenostream.exporters"
+_PLUGS = Plugs("phenostream.profiles.exporters", "phenostream.exporters", "export format")
 
 
 class Exporter(Protocol):
@@ -28,8 +25,7 @@ class Exporter(Protocol):
 
 def export_formats() -> list[str]:
     """Names of all export formats, sorted."""
-    here = [module.name for module in pkgutil.iter_modules(exporters.__path__)]
-    return sorted({*here, *(entry.name for entry in entry_points(group=_GROUP))})
+    return list(_PLUGS.names())
 
 
 def export(
@@ -74,8 +70,4 @@ def export(
 
 
 def _exporter(name: str) -> Exporter:
-    if name in [module.name for module in pkgutil.iter_modules(exporters.__path__)]:
-        return cast("Exporter", import_module(f"{exporters.__name__}.{name}"))
-    for entry in entry_points(group=_GROUP, name=name):
-        return cast("Exporter", entry.load())
-    raise RecipeError(f"no export format {name!r}", remedy=f"choose one of: {', '.join(export_formats())}")
+    return cast("Exporter", _PLUGS.load(name))

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
 
 from phenostream.errors import RecipeError
-from phenostream.profiles import operations
 from phenostream.profiles.tables import open_table, whole, write_table
 from phenostream.values import recipes
+from phenostream.values.plugs import Plugs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +21,7 @@ if TYPE_CHECKING:
     from phenostream.profiles.tables import Source
 
 GROUP = "phenostream.operations"
+_PLUGS = Plugs("phenostream.profiles.operations", GROUP, "operation")
 
 Names = tuple[str, ...]
 Features = Literal["model", "all"] | Names
@@ -82,17 +80,12 @@ class Operation(Protocol):
 
 def operation_names() -> tuple[str, ...]:
     """Every operation, sorted."""
-    own = {found.name for found in iter_modules(operations.__path__)}
-    return tuple(sorted(own | {point.name for point in entry_points(group=GROUP)}))
+    return _PLUGS.names()
 
 
 def operation(name: str) -> Operation:
     """The operation called `name`. Raises RecipeError with the known names."""
-    if name in {found.name for found in iter_modules(operations.__path__)}:
-        return cast("Operation", import_module(f"{operations.__name__}.{name}"))
-    for point in entry_points(group=GROUP, name=name):
-        return cast("Operation", point.load())
-    raise RecipeError(f"no operation {name!r}", remedy=f"choose one of: {', '.join(operation_names())}")
+    return cast("Operation", _PLUGS.load(name))
 
 
 def settings_of(name: str, given: dict[str, Any]) -> BaseModel:

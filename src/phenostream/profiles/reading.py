@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pydantic import BaseModel, ValidationError
 
 from phenostream.errors import NotFoundError, RecipeError
-from phenostream.profiles import readers
 from phenostream.profiles.tables import open_table
 from phenostream.values import recipes
+from phenostream.values.plugs import Plugs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +18,7 @@ if TYPE_CHECKING:
     from phenostream.profiles.tables import Source
 
 GROUP = "phenostream.profile_readers"
+_PLUGS = Plugs("phenostream.profiles.readers", GROUP, "profile format")
 
 
 class ProfileReader(Protocol):
@@ -33,8 +31,7 @@ class ProfileReader(Protocol):
 
 def reader_names() -> tuple[str, ...]:
     """Every format that can be imported, sorted."""
-    own = {found.name for found in iter_modules(readers.__path__) if not found.name.startswith("_")}
-    return tuple(sorted(own | {point.name for point in entry_points(group=GROUP)}))
+    return _PLUGS.names()
 
 
 def read_foreign(path: str | Path, format: str = "auto", **options: Any) -> Source:  # noqa: A002
@@ -76,8 +73,4 @@ def _recognised(path: Path) -> str:
 
 
 def _reader(name: str) -> ProfileReader:
-    if name in {found.name for found in iter_modules(readers.__path__)} and not name.startswith("_"):
-        return cast("ProfileReader", import_module(f"{readers.__name__}.{name}"))
-    for point in entry_points(group=GROUP, name=name):
-        return cast("ProfileReader", point.load())
-    raise RecipeError(f"no profile format {name!r}", remedy=f"choose one of: {', '.join(reader_names())}")
+    return cast("ProfileReader", _PLUGS.load(name))

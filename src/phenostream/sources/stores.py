@@ -22,9 +22,9 @@ from phenostream.errors import (
 from phenostream.sources.limits import Gate, gate_of, wait_after
 from phenostream.sources.names import checked, folder, join, shown
 from phenostream.sources.options import TransportOptions
-from phenostream.sources.plugs import Plugs
 from phenostream.sources.transport import Lister, Transport
 from phenostream.sources.trips import MemorySink, Sink, Trip
+from phenostream.values.plugs import Plugs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

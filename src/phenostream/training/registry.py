@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import ValidationError
 
 from phenostream.errors import MissingExtraError, RecipeError
-from phenostream.sources.plugs import Plugs
 from phenostream.values import recipes
+from phenostream.values.plugs import Plugs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

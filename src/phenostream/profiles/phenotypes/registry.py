@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.metadata import entry_points
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pydantic import BaseModel, ValidationError
 
 from phenostream.errors import RecipeError
-from phenostream.profiles.phenotypes import models
 from phenostream.values import recipes
+from phenostream.values.plugs import Plugs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 GROUP = "phenostream.phenotype_models"
+_PLUGS = Plugs("phenostream.profiles.phenotypes.models", GROUP, "model")
 
 
 class Model(Protocol):
@@ -30,17 +28,12 @@ class Model(Protocol):
 
 def model_names() -> tuple[str, ...]:
     """Every model, sorted."""
-    own = {found.name for found in iter_modules(models.__path__)}
-    return tuple(sorted(own | {point.name for point in entry_points(group=GROUP)}))
+    return _PLUGS.names()
 
 
 def model(name: str) -> Model:
     """The model called `name`. Raises RecipeError with the known names."""
-    if name in {found.name for found in iter_modules(models.__path__)}:
-        return cast("Model", import_module(f"{models.__name__}.{name}"))
-    for point in entry_points(group=GROUP, name=name):
-        return cast("Model", point.load())
-    raise RecipeError(f"no model {name!r}", remedy=f"choose one of: {', '.join(model_names())}")
+    return cast("Model", _PLUGS.load(name))
 
 
 def model_settings(name: str, given: Mapping[str, Any] | BaseModel | None) -> BaseModel:

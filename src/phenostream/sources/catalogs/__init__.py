@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from phenostream.errors import RecipeError
-from phenostream.sources.plugs import Plugs
 from phenostream.values import recipes
+from phenostream.values.plugs import Plugs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

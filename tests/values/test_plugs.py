@@ -6,8 +6,9 @@ from types import ModuleType
 import pytest
 
 from phenostream.errors import RecipeError
-from phenostream.sources import Arrival, plugs, stores
-from phenostream.sources.plugs import Plugs
+from phenostream.sources import Arrival, stores
+from phenostream.values import plugs
+from phenostream.values.plugs import Plugs
 
 TRANSPORTS = Plugs("phenostream.sources.transports", "phenostream.transports", "transport")
 
@@ -24,7 +25,7 @@ def outside(monkeypatch):
             return entry_points(**wanted)
         return [one for one in (announced, own) if wanted.get("name", one.name) == one.name]
 
-    monkeypatch.setattr(plugs.metadata, "entry_points", found)
+    monkeypatch.setattr(plugs, "entry_points", found)
     return module
 
 

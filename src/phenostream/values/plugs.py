@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import import_module
+from importlib.metadata import entry_points
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from phenostream.errors import RecipeError
 
@@ -29,17 +30,18 @@ class Plugs:
 
     def names(self) -> tuple[str, ...]:
         """Every name that `load` knows, sorted; nothing is imported."""
-        own = {found.name for found in iter_modules(import_module(self.package).__path__)}
-        outside = {point.name for point in metadata.entry_points(group=self.group)}
-        return tuple(sorted(name for name in own | outside if not name.startswith("_")))
+        outside = {point.name for point in entry_points(group=self.group)}
+        return tuple(sorted(name for name in self._own() | outside if not name.startswith("_")))
 
-    def load(self, name: str) -> ModuleType:
+    def load(self, name: object) -> ModuleType:
         """The module named `name`. Raises RecipeError with the known names. Modules of the package come first."""
-        if name not in self.names():
-            known = ", ".join(self.names())
-            raise RecipeError(f"there is no {self.noun} {name!r}", remedy=f"name one of: {known}")
-        if any(found.name == name for found in iter_modules(import_module(self.package).__path__)):
+        if name in self._own():
             return import_module(f"{self.package}.{name}")
-        (point, *_) = metadata.entry_points(group=self.group, name=name)
-        module: ModuleType = point.load()
-        return module
+        for point in entry_points(group=self.group):
+            if point.name == name:
+                return cast("ModuleType", point.load())
+        raise RecipeError(f"there is no {self.noun} {name!r}", remedy=f"name one of: {', '.join(self.names())}")
+
+    def _own(self) -> set[str]:
+        path = import_module(self.package).__path__
+        return {found.name for found in iter_modules(path) if not found.name.startswith("_")}
