@@ -99,7 +99,7 @@ def _grains(image: NDArray[Any], scale: float, small: tuple[int, ...], settings:
     return np.maximum(reduced - background.astype(kind), 0).astype(np.float64) + 0.0
 
 
-def _resample(image: NDArray[Any], places: Sequence[NDArray[np.float64]], kind: np.dtype[Any]) -> NDArray[Any]:
+def _resample(image: NDArray[Any], places: Sequence[NDArray[np.floating[Any]]], kind: np.dtype[Any]) -> NDArray[Any]:
     """`image` at every combination of row and column in `places`, bilinear, as `kind`; 0 beyond its border."""
     rows, cols = places
     out: NDArray[Any] = np.empty((rows.size, cols.size), kind)
@@ -109,7 +109,7 @@ def _resample(image: NDArray[Any], places: Sequence[NDArray[np.float64]], kind: 
 
 @kernel
 def _bilinear(
-    image: NDArray[Any], rows: NDArray[np.float64], cols: NDArray[np.float64], out: NDArray[np.floating[Any]]
+    image: NDArray[Any], rows: NDArray[np.floating[Any]], cols: NDArray[np.floating[Any]], out: NDArray[Any]
 ) -> None:
     """What SciPy's ``map_coordinates`` gives, to the last bit, without a table of all places."""
     height, width = image.shape
