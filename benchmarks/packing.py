@@ -2,6 +2,11 @@
 
     python benchmarks/packing.py                   # 96 sites of 6 x 512 x 512
     python benchmarks/packing.py --sites 400 --out /fast/disk
+    python benchmarks/packing.py --sites 240 --scaling 5
+
+With ``--scaling`` one process, two threads and two processes take turns for so many rounds, a round in an order of its
+own; told are the clock and the processor's time of all of them, workers included. Workers have started before: a run
+of the command pays for that once, as the line above the table says.
 
 Sites are generated (dark, as real ones: means of 2 to 40 grey levels of 255). Reading is from a warm page cache. Every
 figure comes with the time that its codec alone takes on the same bytes in the same process.
@@ -10,6 +15,9 @@ figure comes with the time that its codec alone takes on the same bytes in the s
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,6 +30,7 @@ from phenostream.datasets import PackSettings
 from phenostream.stream import Processes
 from phenostream.synthetic.screen import ScreenDesign, write_screen
 
+PLATES = PackSettings(by=("plate",), shard_mb=16)
 FORMATS = (
     {"format": "tfrecord", "controls": True},
     {"format": "tfrecord", "controls": True, "compression": "none"},
@@ -45,6 +54,58 @@ def row(*cells: object) -> None:
     print("| " + " | ".join(str(cell) for cell in cells) + " |")
 
 
+def family() -> list[Path]:
+    """Folders of this process and of its descendants in the system's list of processes."""
+    waiting, found = [os.getpid()], []
+    while waiting:
+        found.append(Path("/proc") / str(waiting.pop()))
+        for thread in (found[-1] / "task").iterdir():
+            waiting += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def work() -> float:
+    """Seconds of the processor that this process and its living descendants have taken."""
+    ticks = [(folder / "stat").read_text().rpartition(")")[2].split()[11:13] for folder in family()]
+    return sum(int(one) for pair in ticks for one in pair) / os.sysconf("SC_CLK_TCK")
+
+
+def started(count: int, fields: list[object]) -> Processes:
+    """Processes that have packed before."""
+    workers = Processes(count)
+    for future in [workers.submit(time.sleep, 0.5) for _ in range(count)]:
+        future.result()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = PackSettings(by=(), shard_mb=1)
+        datasets.pack(fields[: 8 * count], Path(folder) / "pack", settings=settings, executor=workers)
+    return workers
+
+
+def scaling(screen: datasets.Screen, work_in: Path, rounds: int) -> None:
+    seconds, workers = timed(lambda: started(2, list(screen.fields)))
+    assert isinstance(workers, Processes)
+    ways = {"one process": {}, "two threads": {"workers": 2}, "two processes": {"executor": workers}}
+    told: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    try:
+        for number in range(rounds + 1):
+            for name in np.random.default_rng(number).permutation(list(ways)).tolist():
+                folder, before = work_in / "scaling", work()
+                clock, _ = timed(lambda f=folder, n=name: datasets.pack(screen, f, settings=PLATES, **ways[n]))
+                if number:  # the first round warms the page cache
+                    told[name].append((clock, work() - before))
+                shutil.rmtree(folder)
+    finally:
+        workers.close()
+    print(f"\nstarting two processes: {seconds:.1f} s")
+    print(
+        "\n| packing | best clock s | clock beside one process, median of rounds | CPU s, median |\n|---|---|---|---|"
+    )
+    for name, rows in told.items():
+        ratios = [one[0] / mine[0] for one, mine in zip(told["one process"], rows, strict=True)]
+        best, spent = min(row[0] for row in rows), statistics.median(row[1] for row in rows)
+        row(name, f"{best:.2f}", f"{statistics.median(ratios):.2f}", f"{spent:.2f}")
+
+
 def writing(screen: datasets.Screen, work: Path, raw: int) -> datasets.Pack:
     print("\n| writing | seconds | sites/s | raw MB/s |\n|---|---|---|---|")
     sites = len(screen)
@@ -52,14 +113,13 @@ def writing(screen: datasets.Screen, work: Path, raw: int) -> datasets.Pack:
     def told(name: str, seconds: float) -> None:
         row(name, f"{seconds:.2f}", f"{sites / seconds:.0f}", f"{raw / seconds / 1e6:.0f}")
 
-    settings = PackSettings(by=("plate",), shard_mb=16)
+    settings = PLATES
     told("reading the PNG files alone", timed(lambda: [field.read() for field in screen.fields])[0])
     told("audit", timed(lambda: datasets.audit(screen))[0])
     told("pack, this process", timed(lambda: datasets.pack(screen, work / "pack", settings=settings))[0])
     told("pack, 2 threads", timed(lambda: datasets.pack(screen, work / "threads", settings=settings, workers=2))[0])
-    workers = Processes(2)
+    workers = started(2, list(screen.fields))
     try:
-        timed(lambda: datasets.audit(screen.fields[:4], executor=workers))  # processes start once
         seconds, _ = timed(lambda: datasets.pack(screen, work / "processes", settings=settings, executor=workers))
         told("pack, 2 processes", seconds)
     finally:
@@ -104,6 +164,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--sites", type=int, default=96)
     arguments.add_argument("--side", type=int, default=512)
+    arguments.add_argument("--scaling", type=int, default=0, metavar="ROUNDS")
     arguments.add_argument("--out", default=None)
     chosen = arguments.parse_args()
     wells = max(1, chosen.sites // 12)
@@ -117,6 +178,9 @@ def main() -> None:
         screen = datasets.open_screen({"catalog": "rxrx", "base": str(images), "metadata": str(table)})
         raw = len(screen) * 6 * chosen.side**2
         print(f"{len(screen)} sites of 6 x {chosen.side} x {chosen.side}, {raw / 1e6:.0f} MB of pixels")
+        if chosen.scaling:
+            scaling(screen, work, chosen.scaling)
+            return
         pack = writing(screen, work, raw)
         reading(screen, pack)
         exporting(pack, images, work, raw)

@@ -142,5 +142,5 @@ def optimizer(network: nn.Module, settings: FitSettings) -> torch.optim.Optimize
     ]
     groups = [{**group, "initial_lr": settings.learning_rate} for group in groups if group["params"]]
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=0.9, nesterov=True)
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=True)
     return torch.optim.AdamW(groups, lr=settings.learning_rate)

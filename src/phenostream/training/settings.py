@@ -21,7 +21,8 @@ class FitSettings(BaseModel):
     )
     batch_limit: int = Field(4096, ge=1, description="the most that `batch_size: auto` tries a device")
 
-    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="sgd is with Nesterov momentum 0.9")
+    optimizer: Literal["adamw", "sgd"] = Field("adamw", description="sgd is with Nesterov momentum")
+    momentum: float = Field(0.9, gt=0, lt=1, description="of sgd; adamw has none")
     learning_rate: float = Field(1e-3, gt=0, description="highest learning rate of the schedule")
     weight_decay: float = Field(1e-2, ge=0, description="of weights; biases and norms are spared")
     schedule: Literal["cosine", "one-cycle", "constant"] = Field("cosine", description="learning rate over the steps")

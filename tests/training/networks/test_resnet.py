@@ -12,7 +12,10 @@ def weights(module: nn.Module) -> int:
 
 
 # As published with the reference weights of each depth (3 channels, 1000 classes).
-@pytest.mark.parametrize(("depth", "published"), [(18, 11_689_512), (34, 21_797_672), (50, 25_557_032)])
+@pytest.mark.parametrize(
+    ("depth", "published"),
+    [(18, 11_689_512), (34, 21_797_672), (50, 25_557_032), (101, 44_549_160), (152, 60_192_808), (200, 64_673_832)],
+)
 def test_the_number_of_weights_is_the_published_one(depth: int, published: int) -> None:
     network = resnet.backbone(3, resnet.Settings(depth=depth))
     assert weights(network) + weights(nn.Linear(network.width, 1000)) == published

@@ -23,6 +23,7 @@ _STAGES = {
     50: (3, 4, 6, 3),
     101: (3, 4, 23, 3),
     152: (3, 8, 36, 3),
+    200: (3, 24, 36, 3),
 }
 
 
@@ -31,7 +32,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    depth: Literal[18, 34, 50, 101, 152] = Field(50, description="layers; from 50 on with bottlenecks")
+    depth: Literal[18, 34, 50, 101, 152, 200] = Field(50, description="layers; from 50 on with bottlenecks")
     width: int = Field(64, ge=4, description="channels of the stem and the first stage; the paper's 64")
     stem: Literal["paper", "small"] = Field(
         "paper", description="paper: divides the grid by 4 before the first stage; small: by 2, for fields under 100 px"
