@@ -10,7 +10,8 @@ import pytest
 from phenostream import inference
 from phenostream.errors import PhenostreamError
 from phenostream.inference import sessions
-from phenostream.testing.packages import HOSTILE_PACKAGES, PackageExam, small_package
+from phenostream.testing.hostile_packages import HOSTILE_PACKAGES
+from phenostream.testing.packages import PackageExam, small_package
 
 
 @pytest.fixture(scope="module")
