@@ -147,18 +147,29 @@ def _measure(
     for i in range(n):
         start, stop = offsets[i], offsets[i + 1]
         own = values[start:stop]
-        moments(own, out[i, 0:5])
-        rim = own[edge[start:stop]]
-        if rim.size > 0:
-            moments(rim, out[i, 5:10])
-        ordered = sorted_values[start:stop]
-        middle = quantile(ordered, 0.5, less)
-        out[i, 10] = quantile(ordered, 0.25, less)
-        out[i, 11] = middle
-        out[i, 12] = quantile(ordered, 0.75, less)
-        out[i, 13] = quantile(deviations(ordered, middle), 0.5, less)
+        describe(own, own[edge[start:stop]], sorted_values[start:stop], less, 0.5, out[i])
         _balance(own, rows[start:stop], cols[start:stop], out[i])
     return out
+
+
+@kernel
+def describe(
+    own: NDArray[np.float64],
+    rim: NDArray[np.float64],
+    ordered: NDArray[np.float64],
+    less: int,
+    share: float,
+    out: NDArray[np.float64],
+) -> None:
+    """Moments of an object, moments of its edge where it has one, quartiles; the `share` quantile of the deviations."""
+    moments(own, out[0:5])
+    if rim.size > 0:
+        moments(rim, out[5:10])
+    middle = quantile(ordered, 0.5, less)
+    out[10] = quantile(ordered, 0.25, less)
+    out[11] = middle
+    out[12] = quantile(ordered, 0.75, less)
+    out[13] = quantile(deviations(ordered, middle), share, less)
 
 
 @kernel

@@ -119,9 +119,7 @@ def _measure(
     out = np.full((n, steps.shape[0], 13), np.nan)
     table = np.zeros(65536, np.int32)
     touched = np.empty(65536, np.int32)
-    single = np.zeros(256, np.int64)
-    total = np.zeros(512, np.int64)
-    apart = np.zeros(256, np.int64)
+    counts = (np.zeros(256, np.int64), np.zeros(512, np.int64), np.zeros(256, np.int64))
     for i in range(n):
         top, left = boxes[i, 0], boxes[i, 1]
         crop = np.zeros((boxes[i, 2] - top, boxes[i, 3] - left), np.uint8)
@@ -135,11 +133,7 @@ def _measure(
             if pairs == 0:
                 out[i] = np.nan
                 break
-            cells, counts = touched[:used], (single, total, apart)
-            histograms(table, cells, single, total, apart)
-            describe(table, cells, pairs, counts, (lowest, highest), haralick, out[i, d])
-            table[touched[:used]] = 0
-            single[:], total[:], apart[:] = 0, 0, 0
+            settle(table, touched[:used], pairs, counts, (lowest, highest), haralick, out[i, d])
     return out
 
 
@@ -165,7 +159,24 @@ def _count(
 
 
 @kernel
-def histograms(
+def settle(
+    table: NDArray[np.int32],
+    touched: NDArray[np.int32],
+    pairs: int,
+    counts: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]],
+    span: tuple[int, int],
+    haralick: bool,  # noqa: FBT001
+    out: NDArray[np.float64],
+) -> None:
+    """The 13 features of the `pairs` counted into the cells `touched` of `table`; it and `counts` are empty again."""
+    _histograms(table, touched, counts[0], counts[1], counts[2])
+    _describe(table, touched, pairs, counts, span, haralick, out)
+    table[touched] = 0
+    counts[0][:], counts[1][:], counts[2][:] = 0, 0, 0
+
+
+@kernel
+def _histograms(
     table: NDArray[np.int32],
     touched: NDArray[np.int32],
     single: NDArray[np.int64],
@@ -222,7 +233,7 @@ def _spread(counts: NDArray[np.int64], size: int) -> tuple[float, float]:
 
 
 @kernel
-def describe(
+def _describe(
     table: NDArray[np.int32],
     touched: NDArray[np.int32],
     pairs: int,

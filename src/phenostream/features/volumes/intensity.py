@@ -16,11 +16,9 @@ from phenostream.features.families.intensity import (
     NAMES,
     VERSION,
     Settings,
-    deviations,
-    moments,
+    describe,
     named,
     ordered_values,
-    quantile,
 )
 
 if TYPE_CHECKING:
@@ -95,16 +93,7 @@ def _measure(
     for i in range(n):
         start, stop = offsets[i], offsets[i + 1]
         own = values[start:stop]
-        moments(own, out[i, 0:5])
-        rim = own[edge[start:stop]]
-        if rim.size > 0:
-            moments(rim, out[i, 5:10])
-        ordered = sorted_values[start:stop]
-        middle = quantile(ordered, 0.5, less)
-        out[i, 10] = quantile(ordered, 0.25, less)
-        out[i, 11] = middle
-        out[i, 12] = quantile(ordered, 0.75, less)
-        out[i, 13] = quantile(deviations(ordered, middle), share, less)
+        describe(own, own[edge[start:stop]], sorted_values[start:stop], less, share, out[i])
         _balance(own, (cols[start:stop], rows[start:stop], planes[start:stop]), out[i])
     return out
 

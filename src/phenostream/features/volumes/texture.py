@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from phenostream.compiled import kernel
-from phenostream.features.families.texture import VERSION, Settings, describe, histograms, named, quantise
+from phenostream.features.families.texture import VERSION, Settings, named, quantise, settle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,10 +92,7 @@ def _measure(
             if pairs == 0:
                 out[i] = np.nan
                 break
-            histograms(table, touched[:used], counts[0], counts[1], counts[2])
-            describe(table, touched[:used], pairs, counts, (lowest, highest), haralick, out[i, d])
-            table[touched[:used]] = 0
-            counts[0][:], counts[1][:], counts[2][:] = 0, 0, 0
+            settle(table, touched[:used], pairs, counts, (lowest, highest), haralick, out[i, d])
     return out
 
 
