@@ -21,8 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
     from phenostream.report.contents import Contents
+    from phenostream.report.data import Wells
     from phenostream.report.effects import Effects, Group
+    from phenostream.report.embedding import Embedding
+
+    # Name, header and rows.
+    _Table = tuple[str, Sequence[str], Iterable[Sequence[Any]]]
 
 _ACCENT = "#0b6477"
 _DOWN = "#b26a2b"
@@ -112,34 +120,24 @@ def cell_map(contents: Contents) -> Figure | None:
     if names is None:
         axes.scatter(made.points[:, 0], made.points[:, 1], s=6, color=_ACCENT, linewidths=0)
     else:
-        of_cell = np.array([names[well] for well in found.shown.wells], object)
-        distinct = sorted(
-            set(of_cell), key=lambda one: (not _is_number(one), float(one) if _is_number(one) else 0, one)
-        )
-        numeric = len(distinct) > 2 and all(_is_number(one) for one in distinct if one)
-        for at, name in enumerate(distinct[:24]):
-            colour = mpl.colormaps["cividis"](at / max(len(distinct) - 1, 1)) if numeric else _GROUPS[at % len(_GROUPS)]
-            shape = "o" if numeric else _SHAPES[(at + at // len(_GROUPS)) % len(_SHAPES)]
-            here = of_cell == name
-            axes.scatter(
-                made.points[here, 0],
-                made.points[here, 1],
-                s=9,
-                color=colour,
-                marker=shape,
-                linewidths=0,
-                label=name or "none",
-            )
+        _scatter(axes, made.points, np.array([names[well] for well in found.shown.wells], object))
         axes.legend(
-            title=found.design.group,
-            fontsize=8,
-            markerscale=1.6,
-            loc="center left",
-            bbox_to_anchor=(1, 0.5),
+            title=found.design.group, fontsize=8, markerscale=1.6, loc="center left", bbox_to_anchor=(1, 0.5),
             frameon=False,
-        )
+        )  # fmt: skip
     axes.set(xlabel=made.axes[0], ylabel=made.axes[1], title=f"{len(made.points):,} of {found.rows:,} cells")
-    return figure  # fmt: skip
+    return figure
+
+
+def _scatter(axes: Any, points: NDArray[Any], of_cell: NDArray[Any]) -> None:
+    """Cells in the colour of their group: along one scale where groups are numbers; 24 groups at most."""
+    distinct = sorted(set(of_cell), key=lambda one: (not _is_number(one), float(one) if _is_number(one) else 0, one))
+    numeric = len(distinct) > 2 and all(_is_number(one) for one in distinct if one)
+    for at, name in enumerate(distinct[:24]):
+        colour = mpl.colormaps["cividis"](at / max(len(distinct) - 1, 1)) if numeric else _GROUPS[at % len(_GROUPS)]
+        shape = "o" if numeric else _SHAPES[(at + at // len(_GROUPS)) % len(_SHAPES)]
+        x, y = points[of_cell == name].T[:2]
+        axes.scatter(x, y, s=9, color=colour, marker=shape, linewidths=0, label=name or "none")
 
 
 def effect_chart(group: Group, column: str) -> Figure:
@@ -238,54 +236,41 @@ def _mapped(contents: Contents) -> list[int]:
     return list(dict.fromkeys(shown))[:_MOST_MAPS]
 
 
-def _tables(contents: Contents) -> Iterator[tuple[str, Sequence[str], Iterable[Sequence[Any]]]]:
-    wells, found = contents.wells, contents.survey
-    groups = list(wells.told["groups"]) if wells.keys else []
-    yield "wells", ["Plate", "Well", *groups, *wells.names], (
-        [*key, *(wells.told["groups"][name]["values"][wells.told["groups"][name]["of"][at]] for name in groups),
-         *(_cell(value) for value in wells.table[:, at])]
-        for at, key in enumerate(wells.keys)
-    )  # fmt: skip
+def _tables(contents: Contents) -> Iterator[_Table]:
+    """The tables beside the figures; those of which there is nothing are left out."""
+    yield _wells(contents.wells)
     told = columns_of(contents.rows.schema())
     header = ["Column", "Role", "Compartment", "Family", "Channel", "Unit", "Positional"]
     yield "columns", header, ([c.name, c.role, c.compartment, c.family, c.channel, c.unit, c.positional] for c in told)
     if contents.embedding:
-        yield (
-            "cells",
-            [*found.shown.metadata.column_names, *contents.embedding.axes],
-            (
-                [*row.values(), *map(float, point)]
-                for row, point in zip(found.shown.metadata.to_pylist(), contents.embedding.points, strict=True)
-            ),
-        )
+        yield _cells(contents.embedding, contents.survey.shown.metadata)
     if contents.effects:
         header = ["Group", "Cells", "Feature", "EffectSize", "AUC", "Median", "ControlMedian", "WellsAgree", "Wells"]
         yield "effects", header, _effect_rows(contents.effects)
     if contents.facts:
-        header = ["Plate", "Well", "Site", "Frame", "State", "Step", "Reason", "Message", "Remedy", "Id"]
-        yield (
-            "rejects",
-            header,
-            (
-                [
-                    one.plate,
-                    one.well,
-                    one.site,
-                    one.frame,
-                    one.state,
-                    one.step,
-                    one.reason,
-                    one.message,
-                    one.remedy,
-                    one.id,
-                ]
-                for one in contents.facts.rejects
-            ),
-        )
+        names = ("plate", "well", "site", "frame", "state", "step", "reason", "message", "remedy", "id")
+        rejects = ([getattr(one, name) for name in names] for one in contents.facts.rejects)
+        yield "rejects", [name.capitalize() for name in names], rejects
     if contents.phenotypes:
-        names, rows = scores.by_class(contents.phenotypes)
-        yield "phenotypes_f1", ["Class", *names], ([name, *(bar.value for bar in marks)] for name, marks in rows)
+        classes, rows = scores.by_class(contents.phenotypes)
+        yield "phenotypes_f1", ["Class", *classes], ([name, *(bar.value for bar in marks)] for name, marks in rows)
         yield "phenotypes_scores", list(scores.Score._fields), scores.scores(contents.phenotypes)
+
+
+def _wells(wells: Wells) -> _Table:
+    groups = wells.told["groups"] if wells.keys else {}
+
+    def row(at: int, key: tuple[str, str]) -> list[Any]:
+        of_groups = [told["values"][told["of"][at]] for told in groups.values()]
+        return [*key, *of_groups, *(_cell(value) for value in wells.table[:, at])]
+
+    return "wells", ["Plate", "Well", *groups, *wells.names], (row(at, key) for at, key in enumerate(wells.keys))
+
+
+def _cells(made: Embedding, metadata: pa.Table) -> _Table:
+    rows = zip(metadata.to_pylist(), made.points, strict=True)
+    told = ([*row.values(), *map(float, point)] for row, point in rows)
+    return "cells", [*metadata.column_names, *made.axes], told
 
 
 def _effect_rows(told: Effects) -> Iterator[list[Any]]:
