@@ -16,6 +16,7 @@ from phenostream.cli.show import SHOWN, as_json, console, first, size
 
 if TYPE_CHECKING:
     from phenostream.datasets import Audit, Estimate, Finding, Packed, Verified
+    from phenostream.datasets.looking import Kind
 
 EPILOG = (
     "\b\nExamples:\n  phenostream pack screen.yaml --audit                    (what is wrong with it)\n"
@@ -145,8 +146,7 @@ def _show_packed(told: Packed) -> None:
 
 
 def _show_audit(told: Audit) -> None:
-    shape = " x ".join(map(str, told.kind.coding.shape))
-    console.print(f"{told.inputs:,} sites of {shape} {told.kind.coding.dtype}: {', '.join(told.kind.channels)}")
+    _show_kind(told.inputs, told.kind)
     console.print(f"{told.sound:,} sound, {told.inputs - told.sound:,} with something to say of")
     if told.unmatched:
         console.print(f"{len(told.unmatched):,} files are explained by nothing: {', '.join(told.unmatched[:3])}")
@@ -154,12 +154,16 @@ def _show_audit(told: Audit) -> None:
 
 
 def _show_estimate(told: Estimate) -> None:
-    shape = " x ".join(map(str, told.kind.coding.shape))
-    console.print(f"{told.sites:,} sites of {shape} {told.kind.coding.dtype}: {', '.join(told.kind.channels)}")
+    _show_kind(told.sites, told.kind)
     console.print(
         f"{told.arrays:,} arrays, {told.shards:,} shards, about {size(told.bytes)} for {size(told.raw_bytes)} of pixels"
         f" (from {told.sampled} sites)"
     )
+
+
+def _show_kind(sites: int, kind: Kind) -> None:
+    shape = " x ".join(map(str, kind.coding.shape))
+    console.print(f"{sites:,} sites of {shape} {kind.coding.dtype}: {', '.join(kind.channels)}")
 
 
 def _show_verified(told: Verified) -> None:
