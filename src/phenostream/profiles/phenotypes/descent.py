@@ -17,18 +17,25 @@ if TYPE_CHECKING:
 
 #: Least curvature of a cell, where its class is all but certain.
 _FLAT = 1e-6
+#: Odds that count as none.
+_LEAST = 1e-290
 #: A pass that gains this share of the first one's steps ends the passes.
 _SETTLED = 1e-3
 
 
 @kernel
 def chances(decisions: Floats, number: int, found: Floats) -> None:
-    """Write the probabilities (n,) of class `number` from the decision values (classes, n)."""
+    """Write the probabilities of class `number` (2, n), and of all others, from the decision values (classes, n).
+
+    The second is no difference from one: it stays above zero where the first is one.
+    """
     for cell in range(decisions.shape[1]):
-        total = 0.0
+        odds = _LEAST
         for other in range(decisions.shape[0]):
-            total += np.exp(min(decisions[other, cell] - decisions[number, cell], 700.0))
-        found[cell] = 1.0 / total
+            if other != number:
+                odds += np.exp(min(decisions[other, cell] - decisions[number, cell], 690.0))
+        found[0, cell] = 1.0 / (1.0 + odds)
+        found[1, cell] = odds / (1.0 + odds)
 
 
 @kernel
@@ -91,8 +98,11 @@ def gain(
     """How much the objective falls when `share` of the way from `old` to `new` weights is gone."""
     lost = 0.0
     for cell in range(moved.shape[0]):
+        # The logarithm of p exp(a) + 1 - p, where neither exponential can overflow.
         away = share * moved[cell]
-        lost += weight[cell] * (np.log1p(chance[cell] * np.expm1(min(away, 700.0))) - truth[cell] * away)
+        up, down = max(away, 0.0), min(away, 0.0)
+        grown = up + np.log(chance[0, cell] * np.exp(down) + chance[1, cell] * np.exp(-up))
+        lost += weight[cell] * (grown - truth[cell] * away)
     for place in range(old.shape[0] - 1):
         if old[place] != 0.0 or new[place] != 0.0:
             value = old[place] + share * (new[place] - old[place])
@@ -120,11 +130,11 @@ def improve(
         sweeps: most passes over the weights.
     """
     count = features.shape[1]
-    chance, wrong, curve, moved = np.empty(count), np.empty(count), np.empty(count), np.zeros(count)
+    chance, wrong, curve, moved = np.empty((2, count)), np.empty(count), np.empty(count), np.zeros(count)
     chances(decisions, number, chance)
     for cell in range(count):
-        wrong[cell] = weight[cell] * (truth[cell] - chance[cell])
-        curve[cell] = weight[cell] * max(chance[cell] * (1 - chance[cell]), _FLAT)
+        wrong[cell] = weight[cell] * (truth[cell] - chance[0, cell])
+        curve[cell] = weight[cell] * max(chance[0, cell] * chance[1, cell], _FLAT)
     bend = np.zeros(features.shape[0])
     for step in range(active.shape[0] + 1):
         place = features.shape[0] - 1 if step == active.shape[0] else active[step]

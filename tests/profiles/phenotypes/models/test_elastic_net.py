@@ -65,3 +65,19 @@ def test_many_alike_features_are_solved_as_well_as_scikit_learn_does() -> None:
     ours = elastic_net.path(values, label, 4, elastic_net.Settings(C=(0.3,)))[0]
     theirs = LogisticRegression(C=0.3, l1_ratio=0.5, solver="saga", max_iter=3000, tol=1e-6).fit(scaled, label)
     assert objective(ours["weights"], ours["bias"]) <= 1.0005 * objective(theirs.coef_.T, theirs.intercept_)
+
+
+@pytest.mark.parametrize("strengths", [(3.0,), (0.01, 0.1, 3.0)])
+def test_separable_classes_with_far_outliers_end_at_one_optimum(strengths: tuple[float, ...]) -> None:
+    """Steps are long and probabilities round to one where penalties are weak; the objective must fall all the same."""
+    rng = np.random.default_rng(2)
+    label = rng.integers(0, 5, 200)
+    values = 8 * rng.normal(size=(5, 60))[label] + rng.standard_t(1.5, size=(200, 60))
+    values[::9] *= 30
+    scaled = StandardScaler().fit_transform(values)
+    found = elastic_net.path(values, label, 5, elastic_net.Settings(C=strengths, iterations=2000, tolerance=1e-9))[-1]
+    logs = log_softmax(scaled @ found["weights"] + found["bias"], axis=1)[np.arange(200), label]
+    objective = -3 * logs.sum() + 0.5 * np.abs(found["weights"]).sum() + 0.25 * (found["weights"] ** 2).sum()
+    assert (elastic_net.decide(values, found).argmax(axis=1) == label).all()
+    # scikit-learn 1.9.1, saga, after 21,199 passes: 148.0372565.
+    assert objective == pytest.approx(148.0372565, rel=1e-6)

@@ -55,12 +55,14 @@ def path(
     weight = (len(label) / (np.count_nonzero(cells) * np.maximum(cells, 1)))[label] if settings.balanced else None
     problem = _Problem(scaled, np.eye(classes)[label], np.ones(len(label)) if weight is None else weight)
     grid = candidates(settings)
-    found, weights = [], np.zeros((classes, scaled.shape[1]))
-    for place in range(len(grid)) if chosen is None else chosen:
+    found, weights = {}, np.zeros((classes, scaled.shape[1]))
+    wanted = list(range(len(grid)) if chosen is None else chosen)
+    # Candidates before the one that is asked for are the quickest way to it.
+    for place in range(max(wanted) + 1):
         weights = problem.solve(weights, **grid[place], rounds=settings.iterations, tolerance=settings.tolerance)
         bias = np.where(cells > 0, weights[:, -1], -1e9)
-        found.append({**fitted, "weights": weights[:, :-1].T.copy(), "bias": bias})
-    return found
+        found[place] = {**fitted, "weights": weights[:, :-1].T.copy(), "bias": bias}
+    return [found[place] for place in wanted]
 
 
 def decide(values: Floats, arrays: Mapping[str, Floats]) -> Floats:
