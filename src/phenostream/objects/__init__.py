@@ -5,6 +5,7 @@ A segmenter is a module of :mod:`phenostream.objects.segmenters`; its name is wh
 
 from __future__ import annotations
 
+from phenostream.objects.compartments import CellSettings, cells, compartments
 from phenostream.objects.crops import crops
 from phenostream.objects.geometry import boxes, centroids, touching_edge
 from phenostream.objects.labels import cytoplasm, expand, relabel, remove_edge_objects
@@ -13,11 +14,14 @@ from phenostream.objects.plug import Segmenter, SegmenterSettings, build, names,
 from phenostream.objects.segmentation import segment
 
 __all__ = [
+    "CellSettings",
     "Segmenter",
     "SegmenterSettings",
     "boxes",
     "build",
+    "cells",
     "centroids",
+    "compartments",
     "crops",
     "cytoplasm",
     "expand",

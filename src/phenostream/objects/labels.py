@@ -76,12 +76,14 @@ def expand(labels: NDArray[Any], distance: float) -> Labels:
     return np.where(gap <= distance, grown, 0).astype(np.int32)
 
 
-def cytoplasm(cells: NDArray[Any], nuclei: NDArray[Any]) -> Labels:
+def cytoplasm(cells: NDArray[Any], nuclei: NDArray[Any], *, rim: bool = False) -> Labels:
     """What of each cell lies outside all nuclei, with the cell's number.
 
     Args:
         cells: (Y, X) integers.
         nuclei: (Y, X) integers, of the same shape.
+        rim: count the outermost pixels of nuclei too: those with another number among their eight neighbours, or on the
+            border of the image. CellProfiler does so where it shrinks the smaller objects first.
 
     Raises:
         WrongShapeError: the two do not fit.
@@ -89,4 +91,15 @@ def cytoplasm(cells: NDArray[Any], nuclei: NDArray[Any]) -> Labels:
     outer, inner = checked(cells), checked(nuclei)
     if outer.shape != inner.shape:
         raise WrongShapeError(f"cells are {outer.shape}, nuclei {inner.shape}: one image, one shape")
-    return np.where((outer > 0) & (inner <= 0), outer, 0).astype(np.int32)
+    taken = _core(inner) if rim else inner > 0
+    return np.where((outer > 0) & ~taken, outer, 0).astype(np.int32)
+
+
+def _core(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Pixels of objects all whose eight neighbours are of the same object."""
+    around = np.pad(labels, 1)
+    square = np.ones((3, 3), np.bool_)
+    least, most = (
+        pick(around, footprint=square)[1:-1, 1:-1] for pick in (ndimage.minimum_filter, ndimage.maximum_filter)
+    )
+    return np.asarray((labels > 0) & (least == most))

@@ -12,10 +12,11 @@ import json
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 from pydantic import Field as Setting
 
 from phenostream.errors import RecipeError
+from phenostream.objects.compartments import CellSettings  # noqa: TC001  (pydantic reads it)
 from phenostream.values import recipes
 from phenostream.values.plugs import Plugs
 
@@ -41,6 +42,18 @@ class SegmenterSettings(BaseModel):
     compartment: str = Setting(
         "Nuclei", pattern=r"^[A-Za-z][A-Za-z0-9]*$", description="What the objects are; the prefix of their columns."
     )
+    cells: CellSettings | None = Setting(
+        None,
+        description="Find the cell and the cytoplasm of each object too; `{}` for the defaults; none if not given.",
+    )
+
+    @model_serializer(mode="wrap")
+    def only_what_was_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without cells, nothing is said of them: recipes of before keep their identity."""
+        told: dict[str, Any] = handler(self)
+        if told.get("cells") is None:
+            told.pop("cells", None)
+        return told
 
 
 @runtime_checkable
@@ -103,7 +116,10 @@ def run(segmenter: Segmenter, field: Field, store: Store | None = None) -> Objec
 
 
 def digest_of(settings: SegmenterSettings, version: str, *extra: str, without: Iterable[str] = ()) -> str:
-    """``name-version-hash`` over the settings (less the keys `without`) and `extra` such as the hash of weights."""
-    text = json.dumps(settings.model_dump(mode="json", exclude=set(without)), sort_keys=True)
+    """``name-version-hash`` over the settings (less the keys `without`) and `extra` such as the hash of weights.
+
+    Cells are found after the objects, and are no part of what these are.
+    """
+    text = json.dumps(settings.model_dump(mode="json", exclude={*without, "cells"}), sort_keys=True)
     digest = hashlib.blake2b("\n".join((version, text, *extra)).encode(), digest_size=8)
     return f"{settings.model}-{version}-{digest.hexdigest()}"
