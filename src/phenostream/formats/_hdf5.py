@@ -9,7 +9,6 @@ Source of the layouts and filters: HDF5 File Format Specification 3.0, The HDF G
 
 from __future__ import annotations
 
-import io
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ import numpy as np
 
 from phenostream.errors import DamagedError, HostileError, NotFoundError, PhenostreamError, TooLargeError
 from phenostream.formats import _memory
+from phenostream.formats._seeking import Seeking
 from phenostream.formats.limits import DEFAULT, Limits, check_claim
 
 if TYPE_CHECKING:
@@ -91,25 +91,12 @@ class _Arrived:
         self.wanted_blocks.clear()
 
 
-class _Window(io.RawIOBase):
+class _Window(Seeking):
     """The file object that HDF5 reads from."""
 
     def __init__(self, arrived: _Arrived) -> None:
         super().__init__()
-        self._arrived, self._at = arrived, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self._at = (0, self._at, self._arrived.size)[whence] + offset
-        return self._at
+        self._arrived, self.size = arrived, arrived.size
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")

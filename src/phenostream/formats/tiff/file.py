@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
+
+from phenostream.formats._seeking import Seeking
 
 if TYPE_CHECKING:
     from phenostream.values import Store
@@ -14,34 +15,17 @@ HEAD = 8 * BLOCK
 WHOLE = 2**17
 
 
-class StoreFile(io.RawIOBase):
+class StoreFile(Seeking):
     """A file on a store: small reads in aligned blocks, large ones as they are; small files come whole."""
 
     def __init__(self, store: Store, key: str) -> None:
         super().__init__()
-        self._store, self._key, self._at = store, key, 0
+        self._store, self._key = store, key
         head = store.read(key, 0, HEAD)
         self.size = store.size(key)
         if len(head) < self.size <= WHOLE:
             head += store.read(key, len(head), self.size)
         self._blocks = {at // BLOCK: head[at : at + BLOCK] for at in range(0, len(head), BLOCK)}
-
-    def readable(self) -> bool:
-        """True."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    def tell(self) -> int:
-        """Where the next read begins."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Move; returns the new place."""
-        self._at = (0, self._at, self.size)[whence] + offset
-        return self._at
 
     def readinto(self, buffer: Any) -> int:
         """Fill `buffer` as far as the file goes; returns how far."""
