@@ -119,6 +119,30 @@ def test_undefined_values_are_counted(field):
     assert np.isnan(table["Nuclei_Texture_Contrast_DNA_3_00_256"].to_numpy()[-1])
 
 
+def test_compartments_stand_side_by_side(field):
+    image, labels = field
+    cells = np.where(labels == 3, 0, labels)
+    cells[50:58, 60:70], cells[0, 0] = 700, 41
+    kinds = {"Nuclei": labels, "Cells": cells}
+    table = measure(image, kinds, families=["intensity", "texture"])
+    assert table["ObjectNumber"].to_pylist() == [3, 8, 700]
+    for name, own in kinds.items():
+        alone = measure(image, own, families=["intensity", "texture"], compartment=name)
+        places = [alone["ObjectNumber"].to_pylist().index(n) for n in (8, 700)]
+        for column in alone.column_names[1:]:
+            assert table[column].to_pylist()[1:] == [alone[column].to_pylist()[i] for i in places]
+        assert columns_of(table.select(alone.column_names).schema) == columns_of(alone.schema)
+    assert np.isnan(table["Cells_Intensity_MeanIntensity_DNA"].to_numpy()[0])
+    assert np.isfinite(table["Nuclei_Intensity_MeanIntensity_DNA"].to_numpy()[0])
+    assert table.num_columns == 1 + 2 * (15 + 52)
+    # Cells lack object 3, and have one of a single pixel whose texture is undefined.
+    assert json.loads(table.schema.metadata[b"phenostream.undefined"]) == {"Cells": 1, "Cells_texture": 1}
+    with pytest.raises(EmptyError, match="no compartment"):
+        measure(image, {})
+    with pytest.raises(WrongShapeError):
+        measure(image, {"Nuclei": labels, "Cells": cells[1:]})
+
+
 @pytest.mark.parametrize(
     ("change", "error"),
     [

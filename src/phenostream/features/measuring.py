@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from phenostream.errors import EmptyError
 from phenostream.features.scene import Scene
 from phenostream.features.settings import IN_VOLUMES, PUBLISHED, MeasureSettings
 from phenostream.features.volumes.volume import Volume
@@ -26,10 +28,12 @@ if TYPE_CHECKING:
 
     Step = tuple[str, Family, BaseModel]
 
+_UNDEFINED = "phenostream.undefined"
+
 
 def measure(
     image: NDArray[Any],
-    labels: NDArray[Any],
+    labels: NDArray[Any] | Mapping[str, NDArray[Any]],
     channels: Sequence[str] | None = None,
     families: Sequence[str] | None = None,
     *,
@@ -44,12 +48,14 @@ def measure(
             the largest value of their type, as CellProfiler does (uint8 by 255, uint16 by 65535); floats are taken as
             they are and should lie in 0..1.
         labels: (Y, X), or (Z, Y, X) for a volume: integers, 0 is background; numbers need not be consecutive and
-            objects may touch.
+            objects may touch. Or such labels of several compartments by name, ``{"Nuclei": ..., "Cells": ...}``, in
+            which one number is one cell.
         channels: one name a channel; ``("DNA",)`` for one channel and ``Ch1``, ``Ch2`` ... for several by default.
         families: which families to measure; those of `settings` by default, and in volumes size and shape, intensity
             and texture.
         settings: families, their parameters and the compartment; the default gives the 157 published columns.
-        compartment: first word of the column names (``Nuclei``); that of `settings` by default.
+        compartment: first word of the column names (``Nuclei``); that of `settings` by default. Several compartments
+            bring their names.
         threads: how many blocks of objects, or families, are measured at the same time; the result is the same bits
             for any number.
 
@@ -58,7 +64,9 @@ def measure(
         ``Nuclei_AreaShape_Area``, ``Nuclei_Intensity_MeanIntensity_DNA`` ...; each field's metadata says family,
         channel and unit (:func:`phenostream.values.columns_of`). Positions are in pixels from 0, the centre of the
         first pixel. NaN stands where an object does not define a feature; the schema's metadata counts such objects
-        by family under ``phenostream.undefined``.
+        by family under ``phenostream.undefined``. With several compartments, the rows are those of the first, the
+        columns of the others follow, NaN where they lack the object, and counts read ``Cells`` for objects that it
+        lacks and ``Cells_texture`` for those that are there.
 
     Raises:
         WrongShapeError: image and labels do not fit, or a label is negative.
@@ -67,7 +75,15 @@ def measure(
         ChannelMissingError: as many names as channels are needed, all different.
         TooLargeError: a label is over 2**31 - 1.
         RecipeError: an unknown family or parameter.
+        EmptyError: no pixels, or no compartment.
     """
+    if isinstance(labels, Mapping):
+        return _joined(
+            {
+                name: measure(image, each, channels, families, settings=settings, compartment=name, threads=threads)
+                for name, each in labels.items()
+            }
+        )
     chosen = settings or MeasureSettings()
     if families is not None:
         chosen = chosen.model_copy(update={"families": tuple(families)})
@@ -85,6 +101,36 @@ def _for_volumes(chosen: MeasureSettings) -> list[Step]:
 def _measured(plan: list[Step], scene: Scene, chosen: MeasureSettings, compartment: str | None) -> pa.Table:
     blocks = _run(plan, scene)
     return _table(plan, scene, blocks, compartment or chosen.compartment)
+
+
+def _joined(tables: Mapping[str, pa.Table]) -> pa.Table:
+    """One table of several compartments: the rows of the first, each with what the others say of the same number."""
+    if not tables:
+        raise EmptyError("no compartment to measure", remedy="give labels, or a mapping of at least one")
+    (_, first), *others = tables.items()
+    numbers = first["ObjectNumber"].to_numpy()
+    columns, fields, undefined = list(first.columns), list(first.schema), _undefined(first)
+    for name, table in others:
+        own = table["ObjectNumber"].to_numpy()
+        known = np.isin(numbers, own)
+        rows = np.searchsorted(own, numbers[known])
+        for values, field in zip(table.columns[1:], list(table.schema)[1:], strict=True):
+            wide = np.full(numbers.size, np.nan)
+            wide[known] = values.to_numpy()[rows]
+            columns.append(pa.chunked_array([wide]))
+            fields.append(field)
+        lacking = {name: int((~known).sum())} if not known.all() else {}
+        undefined |= lacking | {f"{name}_{family}": count for family, count in _undefined(table).items()}
+    return pa.table(columns, schema=pa.schema(fields, _counted(undefined)))
+
+
+def _undefined(table: pa.Table) -> dict[str, int]:
+    told: dict[str, int] = json.loads((table.schema.metadata or {}).get(_UNDEFINED.encode(), "{}"))
+    return told
+
+
+def _counted(undefined: Mapping[str, int]) -> dict[bytes | str, bytes | str]:
+    return {_UNDEFINED: json.dumps(undefined)}
 
 
 def warm(settings: MeasureSettings | None = None) -> None:
@@ -127,5 +173,5 @@ def _table(plan: list[Step], scene: Scene, blocks: list[NDArray[np.float64]], co
         undefined[name] = int(np.isnan(block).any(axis=1).sum())
     table = pa.table(arrays, names=[column.name for column in columns])
     counted = {family: count for family, count in undefined.items() if count}
-    table = table.replace_schema_metadata({"phenostream.undefined": json.dumps(counted)})
+    table = table.replace_schema_metadata(_counted(counted))
     return with_columns(table, columns)
