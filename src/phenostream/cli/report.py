@@ -23,7 +23,7 @@ def report(  # noqa: PLR0913  (one parameter an option)
         Path,
         typer.Argument(
             metavar="RUN_OR_TABLE",
-            help="Run folder, or a table: Parquet, CSV, CellProfiler, AnnData ...",
+            help="Run folder, a table (Parquet, CSV, CellProfiler, AnnData ...), or a packed screen.",
             show_default=False,
         ),
     ],

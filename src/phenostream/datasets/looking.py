@@ -114,9 +114,11 @@ def separate(fields: Iterable[Field]) -> tuple[list[Field], list[Finding]]:
     known: dict[FieldId, Field] = {}
     again = []
     for one in fields:
-        if (first := known.setdefault(one.id, one)) is not one:
-            keys = ", ".join(plane.key for plane in first.planes) or "another array"
-            again.append(finding(one, "duplicate", f"the same site as {keys}"))
+        if (first := known.get(one.id)) is None:
+            known[one.id] = one
+            continue
+        keys = ", ".join(plane.key for plane in first.planes) or "another array"
+        again.append(finding(one, "duplicate", f"the same site as {keys}"))
     return list(known.values()), again
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from phenostream import __version__
 from phenostream.profiles import replacing
-from phenostream.report import bundle, colours, data, headline, scores, words
+from phenostream.report import bundle, colours, data, headline, scores, screen, words
 from phenostream.report.contents import Contents, look
 from phenostream.report.design import Settings
 from phenostream.report.distributions import distributions
@@ -47,13 +47,14 @@ def write(
     phenotypes: str | Path | None = None,
     figures: str | Path | None = None,
 ) -> Path:
-    """Write the report of a run or of a profile table: one HTML file that needs nothing else, not even a network.
+    """Write the report of a run, a profile table or a packed screen: one HTML file that needs nothing, no network.
 
     The same input gives the same bytes. The file stays below 8 MB: what is drawn is sampled, and the page says how.
 
     Args:
-        path: the folder of a run, also one still going on; or a table (:func:`phenostream.report.rows.open_table`).
-        out: where to write; ``report.html`` in the run folder, or beside the table under its name, when None.
+        path: the folder of a run, also one still going on; a table (:func:`phenostream.report.rows.open_table`); or
+            a pack (:mod:`phenostream.report.screen`).
+        out: where to write; ``report.html`` in the run folder, or beside table or pack under its name, when None.
         settings: controls, groups, map of cells; found by themselves when None.
         phenotypes: results of a classifier (:mod:`phenostream.report.phenotypes`).
         figures: a folder for the figures as PNG and SVG and the tables as CSV; not written when None.
@@ -71,6 +72,8 @@ def write(
     """
     source = Path(path)
     target = Path(out) if out is not None else _default(source)
+    if screen.is_pack(source):
+        return screen.write(source, target, settings=settings or Settings())
     contents = look(source, settings or Settings(), Path(phenotypes) if phenotypes else None)
     page = render(contents)
     with replacing(target) as temporary:
