@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from phenostream.features.compiled import kernel
+from phenostream.compiled import kernel
 
 # ruff: noqa: FBT001, PLR0913, PLR0917  (compiled code takes plain arrays and numbers)
 
