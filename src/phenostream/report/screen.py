@@ -134,7 +134,7 @@ def _group(pack: Pack, asked: str) -> str:
 
 def _maps(pack: Pack) -> Iterator[tuple[str, list[str]]]:
     """Each plate with a map of the mean grey level of every channel, as many plates as fit the page."""
-    names = list(dict.fromkeys(pack.table["plate"].to_pylist()))
+    names = list(dict.fromkeys(map(str, pack.table["plate"].to_pylist())))
     for plate in names[: max(1, _MAPS // len(pack.channels))]:
         yield plate, [_png(views.plate_map(pack, plate, "pixel_mean", channel=name)) for name in pack.channels]
 
