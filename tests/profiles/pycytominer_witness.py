@@ -57,6 +57,7 @@ def main(source, target):
         "frequency": left_out("frequency_threshold", freq_cut=0.2, unique_cut=0.05),
         "correlation": left_out("correlation_threshold"),
         "correlation-controls": left_out("correlation_threshold", samples=controls, corr_threshold=0.6),
+        "correlation-spearman": left_out("correlation_threshold", corr_method="spearman", corr_threshold=0.7),
         "missing": left_out("drop_na_columns"),
         "outlier": left_out("drop_outliers", outlier_cutoff=20),
         "noise": left_out("noise_removal", noise_removal_perturb_groups="Metadata_Compound",

@@ -169,3 +169,36 @@ def text_hashes(data: NDArray[np.uint8], offsets: NDArray[np.int64], seeds: NDAr
             value = (value ^ np.uint64(data[place])) * prime
         # A byte no UTF-8 text holds ends each one, so that ("ab", "c") is not ("a", "bc").
         seeds[row] = (value ^ np.uint64(255)) * prime
+
+
+@kernel
+def average_ranks(
+    values: NDArray[np.float64], order: NDArray[np.int32], rows: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Rank, from 1, of each value among those of `rows`; equal values share the mean of their ranks.
+
+    Args:
+        values: (n,), NaN is missing.
+        order: (n,) rows by ascending value, NaN last.
+        rows: (n,) which take part.
+
+    Returns:
+        (n,) ranks, NaN for the missing and for other rows.
+    """
+    found = np.full(values.shape[0], np.nan)
+    tied = np.empty(values.shape[0], np.int64)
+    passed, size = 0, 0
+    for place in range(values.shape[0] + 1):
+        row = order[min(place, values.shape[0] - 1)]
+        ended = place == values.shape[0] or np.isnan(values[row])
+        if not ended and not rows[row]:
+            continue
+        if size and (ended or values[row] != values[tied[0]]):
+            for member in range(size):
+                found[tied[member]] = passed + (size + 1) / 2
+            passed, size = passed + size, 0
+        if ended:
+            break
+        tied[size] = row
+        size += 1
+    return found

@@ -134,6 +134,7 @@ RULES = {
     "frequency": {"frequency": 0.2, "unique": 0.05},
     "correlation": {},
     "correlation-controls": {"controls": CONTROLS, "correlation": 0.6},
+    "correlation-spearman": {"correlation_method": "spearman", "correlation": 0.7},
     "missing": {},
     "outlier": {"outlier": 20},
     "noise": {"noise_by": ["Metadata_Compound"], "noise": 1.5},
@@ -144,7 +145,7 @@ RULES = {
 @pytest.mark.parametrize("rule", RULES)
 def test_select(told, rule):
     columns, expected = told
-    settings = {"rules": [rule.removesuffix("-controls")], **RULES[rule]}
+    settings = {"rules": [rule.split("-")[0]], **RULES[rule]}
     found = operate(table_of(columns), "select", **settings)
     left_out = [name for name in features_of(columns) if name not in found.source.schema().names]
     assert left_out == expected["left_out"][rule]

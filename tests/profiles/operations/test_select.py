@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from phenostream.errors import NotFoundError, RecipeError
+from phenostream.errors import NotFoundError, OverBudgetError, RecipeError
 from phenostream.profiles.operating import operate
+from phenostream.profiles.rank_correlation import rank_correlations
+from phenostream.profiles.tables import Held, open_table, write_table
 
 
 def test_every_rule_says_which_and_why(cells, names, replaced):
@@ -64,6 +67,38 @@ def test_correlation_with_holes_and_offsets_as_pandas(cells):
     told = moments(source, names, assign(source, ()))
     found = correlations(source, names, np.ones(240, bool), told.mean[0], np.sqrt(told.variance[0]))
     np.testing.assert_allclose(found, table.select(names).to_pandas().corr().to_numpy(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 2 * 20 * 240 * 2])
+def test_rank_correlation_with_holes_and_ties_as_pandas(tmp_path, cells, memory):
+    rng = np.random.default_rng(1)
+    values = np.round(np.exp(rng.normal(size=(260, 5)) @ rng.normal(size=(5, 5))), 1)
+    values[:, 1:3][rng.random((260, 2)) < 0.1] = np.nan
+    values[:, 4] = 2.0
+    rows = rng.permutation(260) < 240
+    table = pa.table({f"f{place}": values[:, place] for place in range(5)})
+    write_table(Held(table), tmp_path / "values.parquet", rows=50)
+    names = table.column_names
+    found = rank_correlations(open_table(tmp_path / "values.parquet"), names, rows, memory)
+    expected = table.to_pandas()[rows].corr(method="spearman").to_numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_ranks_that_do_not_fit_are_refused(cells):
+    rules = {"rules": ["correlation"], "correlation_method": "spearman"}
+    with pytest.raises(OverBudgetError, match="ranks of two columns of 240 rows"):
+        operate(cells(), "select", memory=5000, **rules)
+
+
+def test_a_curved_relation_is_one_of_ranks(cells, names, replaced):
+    table = cells()
+    rules = {"rules": ["correlation"], "controls": {"Metadata_Plate": "P0"}}
+    table = replaced(table, **{names[1]: np.exp(3 * table[names[0]].to_numpy())})
+    left_out = {
+        method: operate(table, "select", correlation_method=method, **rules).told["left_out"]
+        for method in ("pearson", "spearman")
+    }
+    assert left_out == {"pearson": {}, "spearman": {"correlation": 1}}
 
 
 def test_a_blocklist_by_name_or_file(cells, names, tmp_path):

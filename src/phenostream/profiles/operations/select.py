@@ -13,6 +13,7 @@ from pydantic import Field
 from phenostream.errors import NotFoundError, RecipeError
 from phenostream.profiles.groups import assign, refuse_unfitted
 from phenostream.profiles.operating import FitSettings, Names, Outcome
+from phenostream.profiles.rank_correlation import rank_correlations
 from phenostream.profiles.statistics import correlations, moments
 from phenostream.profiles.tables import Mapped, feature_names, numbers, require
 
@@ -38,6 +39,9 @@ class Settings(FitSettings):
     frequency: float = Field(0.05, ge=0, le=1, description="frequency: second most common value over the most common")
     unique: float = Field(0.01, ge=0, le=1, description="frequency: distinct values over rows")
     correlation: float = Field(0.9, ge=0, le=1, description="correlation: of a pair above this, one goes")
+    correlation_method: Literal["pearson", "spearman"] = Field(
+        "pearson", description="correlation: of the values, or of their ranks"
+    )
     signed: bool = Field(True, description="correlation: strong negative correlation does not count (as pycytominer)")
     missing: float = Field(0.05, ge=0, le=1, description="missing: kept up to this share of missing values")
     outlier: float = Field(500.0, gt=0, description="outlier: kept where no value lies beyond plus or minus this")
@@ -154,10 +158,7 @@ def _frequency(rows: _Rows, names: list[str], settings: Settings) -> Found:
 
 def _correlation(rows: _Rows, names: list[str], settings: Settings) -> Found:
     """Of each pair above the cut-off, the one goes that is more correlated with all features together."""
-    spread = np.sqrt([rows.variance[name] for name in names])
-    centre = np.nan_to_num([rows.mean[name] for name in names])
-    scale = np.where(spread > 0, spread, 1.0)
-    matrix_ = correlations(rows.source, names, rows.assigned.codes >= 0, centre, scale)
+    matrix_ = _correlations(rows, names, settings)
     total = np.nansum(np.abs(matrix_), axis=0)
     place = np.empty(len(names), int)
     place[np.argsort(total, kind="stable")] = np.arange(len(names))
@@ -167,6 +168,15 @@ def _correlation(rows: _Rows, names: list[str], settings: Settings) -> Found:
         loser = row if place[row] > place[column] else column
         found[names[loser]] = max(found.get(names[loser], 0.0), float(judged[row, column]))
     return found
+
+
+def _correlations(rows: _Rows, names: list[str], settings: Settings) -> Any:
+    taking = rows.assigned.codes >= 0
+    if settings.correlation_method == "spearman":
+        return rank_correlations(rows.source, names, taking, int(settings.memory))
+    spread = np.sqrt([rows.variance[name] for name in names])
+    centre = np.nan_to_num([rows.mean[name] for name in names])
+    return correlations(rows.source, names, taking, centre, np.where(spread > 0, spread, 1.0))
 
 
 def _noise(rows: _Rows, names: list[str], settings: Settings) -> Found:
