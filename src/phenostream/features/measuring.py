@@ -121,7 +121,7 @@ def _joined(tables: Mapping[str, pa.Table]) -> pa.Table:
             fields.append(field)
         lacking = {name: int((~known).sum())} if not known.all() else {}
         undefined |= lacking | {f"{name}_{family}": count for family, count in _undefined(table).items()}
-    return pa.table(columns, schema=pa.schema(fields, _counted(undefined)))
+    return pa.table(columns, schema=pa.schema(fields)).replace_schema_metadata(_counted(undefined))
 
 
 def _undefined(table: pa.Table) -> dict[str, int]:
@@ -129,7 +129,7 @@ def _undefined(table: pa.Table) -> dict[str, int]:
     return told
 
 
-def _counted(undefined: Mapping[str, int]) -> dict[bytes | str, bytes | str]:
+def _counted(undefined: Mapping[str, int]) -> dict[str, str]:
     return {_UNDEFINED: json.dumps(undefined)}
 
 

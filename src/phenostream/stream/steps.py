@@ -122,9 +122,11 @@ def process(task: Task) -> Product:
         seen = task.field.with_pixels(lambda: corrected)
     with clock.stage("segment"):
         found = objects.run(tools.segmenter, seen, store)
+        parts = objects.compartments(found, seen, tools.segment.cells)
     with clock.stage("measure"):
         channels = tuple(channel.name for channel in task.field.channels)
-        table = features.measure(corrected, found.labels, channels, settings=tools.measure)
+        labels = parts if len(parts) > 1 else found.labels
+        table = features.measure(corrected, labels, channels, settings=tools.measure)
         qc = _quality(pixels, corrected, found, channels)
     if tools.embedder:
         with clock.stage("embed"):
