@@ -9,7 +9,9 @@ from phenostream.lazy import on_first_use
 if TYPE_CHECKING:
     from phenostream.datasets.auditing import Audit, Estimate, audit, estimate
     from phenostream.datasets.exporting import Exported, export, export_formats, read_export, verify_export
-    from phenostream.datasets.loading import LoadSettings, batches, torch_dataset, torch_loader
+    from phenostream.datasets.loading.batches import batches
+    from phenostream.datasets.loading.settings import LoadSettings
+    from phenostream.datasets.loading.tensors import torch_dataset, torch_loader
     from phenostream.datasets.looking import Finding
     from phenostream.datasets.packing import Packed, pack
     from phenostream.datasets.packs import Pack, open_pack
