@@ -188,3 +188,38 @@ def test_bad_input_is_named(table: pa.Table) -> None:
     gap = pa.array([None, *table["screen_2"].to_pylist()[1:]], pa.float64())
     with pytest.raises(NotFiniteError, match="1 rows with gaps"):
         score(table.set_column(place, table.schema.field("screen_2"), gap))
+
+
+def relatives(perturbations: int = 30, controls: int = 40) -> pa.Table:
+    """Perturbations in pairs of one direction, under a nuisance of all wells that is ten times as large."""
+    rng = np.random.default_rng(1)
+    centres = np.repeat(rng.normal(size=(perturbations // 2, 8)), 2, axis=0)
+    nuisance = rng.normal(size=(3, 8))
+    rows: list[dict[str, object]] = []
+    for number in range(4):
+        batch = rng.normal(size=8)
+        for treatment in [*range(perturbations), *[perturbations] * controls]:
+            effect = centres[treatment] if treatment < perturbations else 0
+            values = effect + batch + 10 * rng.normal(size=3) @ nuisance + 0.2 * rng.normal(size=8)
+            rows.append({
+                "Metadata_Experiment": f"E-{number}", "Metadata_Plate": f"E-{number}_1", "Metadata_Site": 1,
+                "Metadata_Well": f"{'BCDEFGHIJKLM'[len(rows) // 22 % 12]}{2 + len(rows) % 22}", "Metadata_Seen": "no",
+                "Metadata_Sirna_Id": treatment,
+                "Metadata_Well_Type": "treatment" if treatment < perturbations else "negative_control",
+                **{f"screen_{k}": values[k] for k in range(8)},
+            })  # fmt: skip
+    table = pa.Table.from_pylist(rows)
+    roles = {"screen": "feature", "Metadata": "metadata"}
+    told = [Column(n, roles[n.split("_")[0]], family=n.split("_")[0]) for n in table.column_names]
+    return with_columns(table, told)
+
+
+def test_relations_are_recalled_once_tvn_has_taken_out_what_controls_share(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("entity1,entity2\n" + "".join(f"{k},{k + 1}\n" for k in range(0, 30, 2)))
+    told = score(relatives(), relations=path, draws=0, null=100)["embedding"]
+    raw, tvn = (told["model"][name]["relationship_recall"] for name in ("raw", "tvn"))
+    assert tvn["pairs"] == 15
+    assert tvn["recall_0.05_0.95"]["value"] > 0.8
+    assert raw["recall_0.05_0.95"]["value"] < 0.5
+    assert told["chance"]["raw"]["relationship_recall"]["recall_0.05_0.95"]["value"] < 0.35
