@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 
 from phenostream.errors import DamagedError, HostileError, TooLargeError
 from phenostream.profiles import export, read_profiles
+from phenostream.profiles.readers import anndata as reader
 from phenostream.profiles.reading import read_foreign
 from phenostream.profiles.tables import Held, feature_names, whole, write_table
 from phenostream.values import columns_of
@@ -104,6 +107,53 @@ def test_what_is_exported_as_anndata_comes_back(folder, make, tmp_path):
     (tmp_path / "no.h5ad").write_bytes(b"no")
     with pytest.raises(DamagedError, match="no AnnData"):
         read_foreign(tmp_path / "no.h5ad")
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_anndata_of_others_is_read_piece_by_piece(tmp_path, monkeypatch, sparse):
+    anndata = pytest.importorskip("anndata")
+    monkeypatch.setattr(reader, "_ROWS", 4)
+    values = np.round(np.random.default_rng(0).normal(size=(10, 2)), 2).astype(np.float32)
+    obs = pd.DataFrame(
+        {
+            "plate": pd.Categorical(["P1"] * 6 + [None] + ["P2"] * 3),
+            "dose": [0.5, np.nan, *range(8)],
+            "count": np.arange(10),
+            "good": [True, False] * 5,
+            "batch": pd.array([1, None] * 5, dtype="Int32"),
+            "note": [f"n{row}" for row in range(10)],
+        },
+        index=[f"cell{row}" for row in range(10)],
+    )
+    var = pd.DataFrame(index=["Cells_AreaShape_Area", "Cells_Texture_Entropy_DNA"])
+    anndata.AnnData(csr_matrix(values) if sparse else values, obs, var).write_h5ad(tmp_path / "cells.h5ad")
+    source = read_foreign(tmp_path / "cells.h5ad")
+    pieces = list(source.tables())
+    assert [piece.num_rows for piece in pieces] == [4, 4, 2]
+    table = whole(source)
+    assert table.schema.equals(source.schema())
+    assert feature_names(table.schema) == list(var.index)
+    np.testing.assert_array_equal(np.column_stack([table[name].to_numpy() for name in var.index]), values)
+    assert table["CellId"].to_pylist() == list(obs.index)
+    assert table["plate"].to_pylist() == ["P1"] * 6 + [None] + ["P2"] * 3
+    assert table["dose"].to_pylist() == [0.5, None, *range(8)]
+    assert table["batch"].to_pylist() == [1, None] * 5
+    for name in ("count", "good", "note"):
+        assert table[name].to_pylist() == obs[name].tolist()
+    assert source.count() == 10
+
+
+def test_obs_that_is_no_table_is_named(tmp_path):
+    anndata = pytest.importorskip("anndata")
+    anndata.AnnData(np.ones((2, 1)), pd.DataFrame({"a": [1, 2]}, index=["x", "y"])).write_h5ad(tmp_path / "c.h5ad")
+    with h5py.File(tmp_path / "c.h5ad", "r+") as file:
+        file["obs/a"].attrs["encoding-type"] = "awkward-array"
+    with pytest.raises(DamagedError, match="obs/a is of the kind awkward-array"):
+        read_foreign(tmp_path / "c.h5ad")
+    with h5py.File(tmp_path / "c.h5ad", "r+") as file:
+        del file["obs"].attrs["encoding-type"]
+    with pytest.raises(DamagedError, match=r"before 0\.7"):
+        read_foreign(tmp_path / "c.h5ad")
 
 
 def test_a_run_folder_is_known_too(folder, make, tmp_path):

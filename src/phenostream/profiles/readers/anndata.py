@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from phenostream.errors import DamagedError, MissingExtraError
+from phenostream.errors import DamagedError, MissingExtraError, PhenostreamError
 from phenostream.profiles.operating import Names, OperationSettings
 from phenostream.profiles.roles import COMPARTMENTS, column_of
 from phenostream.values import Column, with_columns
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from phenostream.profiles.tables import Source
 
 _ROWS = 16_384
+_KINDS = ("array", "string-array", "categorical", "nullable-integer", "nullable-boolean")
 _TOLD = ("compartment", "family", "channel", "unit", "positional")
 
 
@@ -40,67 +41,132 @@ def read(path: Path, settings: Settings) -> Source:
     """One row an observation: its name as ``CellId``, ``obs`` as metadata, ``X`` as features, some rows at a time.
 
     Every column of ``X`` is a feature; compartment, family, channel, unit and positional come from ``var`` where this
-    package wrote it, else from the names. ``obs`` is held in memory, ``X`` is not.
+    package wrote it, else from the names. Neither ``obs`` nor ``X`` is held in memory, only the categories of ``obs``.
 
     Raises:
         MissingExtraError: anndata is not installed.
-        DamagedError: not such a file, or ``X`` holds no numbers.
+        DamagedError: not such a file, one of anndata before 0.7, ``X`` holds no numbers, or a column of ``obs`` is of a
+            kind that tables have not.
     """
-    with _opened(path) as made:
-        names = [str(name) for name in made.var_names]
-        columns = _columns(made, names, settings)
-        obs = pa.Table.from_pandas(made.obs, preserve_index=False).replace_schema_metadata(None)
-        obs = obs.add_column(0, "CellId", pa.array([str(name) for name in made.obs_names], pa.string()))
-        kind = np.dtype(getattr(made.X, "dtype", np.float64))
+    with _opened(path) as file:
+        var = _var(file)
+        names = [str(name) for name in var.index]
+        columns = _columns(var, names, settings)
+        kind = np.dtype(_values(file).dtype)
+        obs = {name: _slice(node, 0, 0).type for name, node in _observed(file, path).items()}
     if kind.kind not in "fiu" or len(set(names)) < len(names):
         raise DamagedError(f"{path}: X holds {kind}, or var has a name twice")
-    plain = _unpacked(obs)
-    described = with_columns(plain, [Column(name, "metadata") for name in plain.column_names])
-    return _AnnData(path, described, tuple(columns), pa.float32() if kind == np.float32 else pa.float64())
+    return _AnnData(path, obs, tuple(columns), pa.float32() if kind == np.float32 else pa.float64())
 
 
 @dataclass(frozen=True, slots=True)
 class _AnnData:
-    """The file, with its ``obs`` in memory."""
+    """The file; `obs` are the types of its columns."""
 
     path: Path
-    obs: pa.Table
+    obs: dict[str, Any]
     columns: tuple[Column, ...]
     kind: Any
 
     def schema(self) -> pa.Schema:
-        fields = [*self.obs.schema, *(pa.field(column.name, self.kind) for column in self.columns)]
-        known = [Column(name, "metadata") for name in self.obs.column_names]
+        fields: list[pa.Field[Any]] = [pa.field(name, kind) for name, kind in self.obs.items()]
+        fields += [pa.field(column.name, self.kind) for column in self.columns]
+        known = [Column(name, "metadata") for name in self.obs]
         return with_columns(pa.schema(fields).empty_table(), [*known, *self.columns]).schema
 
     def count(self) -> int:
-        return self.obs.num_rows
+        with _opened(self.path) as file:
+            return _rows(file)
 
     def tables(self, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
         schema = self.schema()
         wanted = list(schema.names) if names is None else list(names)
+        chosen = pa.schema([schema.field(name) for name in wanted])
         place = {column.name: index for index, column in enumerate(self.columns)}
-        features = any(name in place for name in wanted)
-        with _opened(self.path) as made:
-            for start in range(0, max(self.obs.num_rows, 1), _ROWS):
-                block = _dense(made.X[start : start + _ROWS]) if features else np.zeros((0, 0))
-                rows = self.obs.slice(start, _ROWS)
+        with _opened(self.path) as file:
+            observed = {name: node for name, node in _observed(file, self.path).items() if name in wanted}
+            values = _values(file) if any(name in place for name in wanted) else None
+            for start in range(0, max(_rows(file), 1), _ROWS):
+                stop = min(start + _ROWS, _rows(file))
+                block = np.zeros((0, 0)) if values is None else _dense(values[start:stop])
                 arrays: list[Any] = [
                     pa.array(np.ascontiguousarray(block[:, place[name]]), self.kind) if name in place
-                    else rows.column(name) for name in wanted
+                    else _slice(observed[name], start, stop) for name in wanted
                 ]  # fmt: skip
-                yield pa.table(arrays, schema=pa.schema([schema.field(name) for name in wanted]))
+                yield pa.table(arrays, schema=chosen)
+
+
+def _observed(file: Any, path: Path) -> dict[str, Any]:
+    """Columns of ``obs`` by name, the observations' names first."""
+    obs = file["obs"]
+    if obs.attrs.get("encoding-type") != "dataframe":
+        raise DamagedError(f"{path} was written by anndata before 0.7", remedy="write it again with a newer one")
+    named = {str(name): _Kept.of(obs[name]) for name in obs.attrs["column-order"]}
+    return {"CellId": _Kept.of(obs[obs.attrs["_index"]]), **named}
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """One column of ``obs``: what is stored, its kind, and its categories."""
+
+    node: Any
+    kind: str
+    categories: Any = None
+
+    @classmethod
+    def of(cls, node: Any) -> _Kept:
+        kind = str(node.attrs.get("encoding-type", "array"))
+        if kind == "categorical":
+            return cls(node["codes"], kind, _array(node["categories"][:]))
+        if kind not in _KINDS:
+            raise DamagedError(
+                f"{node.name} is of the kind {kind}", remedy=f"keep columns of {', '.join(_KINDS)} in obs"
+            )
+        return cls(node, kind)
+
+
+def _slice(column: _Kept, start: int, stop: int) -> Any:
+    """Rows `start` to `stop` of a column, missing values null."""
+    if column.kind == "categorical":
+        codes = column.node[start:stop].astype(np.int64)
+        return column.categories.take(pa.array(codes, mask=codes < 0))
+    if column.kind in ("nullable-integer", "nullable-boolean"):
+        return pa.array(column.node["values"][start:stop], mask=column.node["mask"][start:stop])
+    return _array(column.node[start:stop])
+
+
+def _array(values: Any) -> Any:
+    if values.dtype.kind in "SO":
+        texts = [one.decode() if isinstance(one, bytes) else one for one in values.tolist()]
+        return pa.array(texts, pa.string())
+    return pa.array(values, from_pandas=True)
+
+
+def _rows(file: Any) -> int:
+    return int(file["obs"][file["obs"].attrs["_index"]].shape[0])
+
+
+def _values(file: Any) -> Any:
+    from anndata.io import sparse_dataset  # noqa: PLC0415  (an extra)
+
+    return file["X"] if hasattr(file["X"], "shape") else sparse_dataset(file["X"])
 
 
 def _dense(block: Any) -> Any:
     return block.toarray() if hasattr(block, "toarray") else np.asarray(block)
 
 
-def _columns(made: Any, names: list[str], settings: Settings) -> list[Column]:
-    if not set(_TOLD) <= set(made.var.columns):
+def _var(file: Any) -> Any:
+    from anndata.io import read_elem  # noqa: PLC0415  (an extra)
+
+    return read_elem(file["var"])
+
+
+def _columns(var: Any, names: list[str], settings: Settings) -> list[Column]:
+    if not set(_TOLD) <= set(var.columns):
         found = [column_of(name, compartments=settings.compartments) for name in names]
         return [one if one.role == "feature" else Column(one.name, "feature") for one in found]
-    told = made.var[list(_TOLD)]
+    told = var[list(_TOLD)]
     return [
         Column(
             name,
@@ -115,22 +181,18 @@ def _columns(made: Any, names: list[str], settings: Settings) -> list[Column]:
     ]
 
 
-def _unpacked(table: pa.Table) -> pa.Table:
-    for place, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(place, field.name, table.column(place).cast(field.type.value_type))
-    return table
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    import h5py  # noqa: PLC0415  (slow to import)
+
     try:
-        import anndata  # noqa: PLC0415  (an extra)
+        import anndata.io  # noqa: F401, PLC0415  (an extra)
     except ImportError as error:
         raise MissingExtraError.of("anndata", "profiles") from error
     try:
-        made = anndata.read_h5ad(path, backed="r")
+        with h5py.File(path, "r") as file:
+            yield file
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        if isinstance(error, PhenostreamError):
+            raise
         raise DamagedError(f"{path} is no AnnData file: {error}") from error
-    with closing(made.file):
-        yield made
