@@ -52,8 +52,8 @@ def example_fly(folder: Path) -> dict[str, Pairs]:
     """ExampleFly in two channels, by an older CellProfiler: nuclei, cells and cytoplasms.
 
     22 nuclei that a threshold alone gives; the cells that propagation finds round them and the cytoplasms between,
-    where the area is CellProfiler's. The other nuclei, which it cut apart, are seeds as they lie: how they are cut changes no
-    border to another cell.
+    where the area is CellProfiler's. The other nuclei, which it cut apart, are seeds as they lie: how they are cut
+    changes no border to another cell.
     """
     truth = {name: _read(folder / f"{name}.csv") for name in ("Nuclei", "Cells", "Cytoplasm")}
     matches: dict[str, list[tuple[Row, Row]]] = {name: [] for name in truth}
@@ -69,7 +69,7 @@ def example_fly(folder: Path) -> dict[str, Pairs]:
 
 
 def largest(pairs: Pairs) -> dict[str, float]:
-    """Largest relative difference of every column; values below 1e-6 count as 1e-6, NaN is like NaN alone."""
+    """Largest relative difference of every column; values below 1e-6 count as 1e-6; infinite where NaN meets a number."""
     return {name: _largest(ours, theirs) for name, (ours, theirs) in pairs.items()}
 
 
@@ -96,6 +96,8 @@ def _words(difference: float) -> str:
     """Steps wide enough to be the same on every machine."""
     if difference == 0:
         return "equal"
+    if difference == np.inf:
+        return "NaN"
     step = next((f"< {bound}" for bound in ("1e-12", "1e-9", "1e-6") if difference < float(bound)), None)
     return step or f"{difference:.0e}"
 
