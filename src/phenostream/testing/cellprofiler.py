@@ -69,7 +69,7 @@ def example_fly(folder: Path) -> dict[str, Pairs]:
 
 
 def largest(pairs: Pairs) -> dict[str, float]:
-    """Largest relative difference of every column; values below 1e-6 count as 1e-6; infinite where NaN meets a number."""
+    """Largest relative difference of every column; values below 1e-6 count as 1e-6. Infinite where only one is NaN."""
     return {name: _largest(ours, theirs) for name, (ours, theirs) in pairs.items()}
 
 
