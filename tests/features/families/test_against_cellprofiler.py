@@ -118,7 +118,7 @@ def test_fly_whole_images(data):
             assert len(shared) == (8 if len(families) == 1 else 8 + 52)
             for name in shared:
                 # Some were written with six digits only.
-                loose = 5e-6 if len(row[name]) < 10 else 1e-7
+                loose = 5e-6 if len(row[name]) < 10 else 1e-6
                 assert ours[name] == pytest.approx(float(row[name]), rel=loose), name
 
 
