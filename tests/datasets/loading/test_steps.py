@@ -83,6 +83,17 @@ def test_an_epoch_goes_on_exactly_even_with_other_processes(count, batch, world,
         assert sorted(np.concatenate([*before, *after]).tolist()) == list(range(count))
 
 
+@given(**sizes, step=st.integers(0, 60), last=st.sampled_from(["spread", "drop", "pad"]))
+def test_any_step_can_be_gone_on_from(count, batch, world, step, last):
+    assume(count >= batch * world and (batch > 1 or count % world == 0))
+    course = courses(count, batch, world, last)[0]
+    epoch_number, within = divmod(step, len(course))
+    wanted = epoch(course, epoch_number)[within]
+    found = next(course.steps(course.before(step)))
+    assert np.array_equal(found.sites, wanted.sites)
+    assert found.state == wanted.state
+
+
 def test_keys_follow_from_seed_epoch_and_site_alone():
     def keys(course, number):
         return {int(s): int(k) for step in epoch(course, number) for s, k in zip(step.sites, step.keys, strict=True)}

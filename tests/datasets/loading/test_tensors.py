@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from phenostream.datasets.loading import (
     torch_dataset,
     torch_loader,
 )
-from phenostream.datasets.loading.tensors import on_device
+from phenostream.datasets.loading.tensors import channels_of, on_device
 from phenostream.errors import RecipeError
 
 AUGMENTATION = Augmentation(crop=(16, 16), gain=0.2, offset=0.1)
@@ -62,6 +63,16 @@ def test_operations_of_a_device_do_the_same(pack, normalised, dtype):
         np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-6, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.float32])
+def test_channels_by_place_in_any_type(dtype):
+    pixels = np.random.default_rng(0).integers(0, 60_000, (2, 4, 3, 5)).astype(dtype)
+    found = channels_of(torch.from_numpy(pixels), [3, 1])
+    assert found.numpy().dtype == dtype
+    assert np.array_equal(found.numpy(), pixels[:, [3, 1]])
+    whole = torch.from_numpy(pixels)
+    assert channels_of(whole, [0, 1, 2, 3]) is whole
+
+
 def test_it_goes_on_where_a_checkpoint_was_made(pack):
     def loader():
         return torch_loader(batches(pack, batch_size=8, seed=3), transform=Transform(augmentation=AUGMENTATION))
@@ -83,6 +94,21 @@ def test_it_goes_on_where_a_checkpoint_was_made(pack):
         torch_loader(batches(pack, batch_size=8)).load_state_dict(first.state_dict())
 
 
+def test_one_stream_goes_over_all_epochs_from_any_step_on(pack):
+    def loader():
+        return torch_loader(batches(pack, batch_size=8, settings=LoadSettings(last="drop")))
+
+    one, steps = loader(), len(loader())
+    epochs = [tensors for _ in range(3) for tensors in one]
+    stream = loader()
+    assert all(same(a, b) for a, b in zip(islice(stream.forever(), 3 * steps), epochs, strict=True))
+    assert (stream.state.epoch, stream.state.position) == (2, 8 * steps)
+    for begin in (1, steps, 2 * steps - 1):
+        later = loader()
+        later.state = later.batches.course.before(begin)
+        assert all(same(a, b) for a, b in zip(islice(later.forever(), steps), epochs[begin:], strict=False))
+
+
 @pytest.mark.slow
 def test_worker_processes_change_nothing(pack, labels):
     def loader(workers):
@@ -98,6 +124,9 @@ def test_worker_processes_change_nothing(pack, labels):
     again = loader(1)
     again.load_state_dict(state.state_dict())
     assert all(same(a, b) for a, b in zip(again, list(loader(0))[1:], strict=True))
+    count = 2 * len(loader(0)) + 1
+    streams = (islice(loader(number).forever(), count) for number in (0, 2))
+    assert all(same(a, b) for a, b in zip(*streams, strict=True))
 
 
 def test_a_data_set_of_sites(pack, labels):

@@ -223,6 +223,14 @@ def on_device(pixels: torch.Tensor, moves: Moves) -> torch.Tensor:
     return out.to(torch.float32).mul_(scale).add_(shift)
 
 
+def channels_of(pixels: torch.Tensor, places: Sequence[int]) -> torch.Tensor:
+    """Channels of `pixels` (N, C, Y, X) by place, in this order, in any type and on any device."""
+    if list(places) == list(range(pixels.shape[1])):
+        return pixels
+    carried = pixels.view(_CARRIERS.get(pixels.dtype, pixels.dtype))
+    return carried[:, list(places)].view(pixels.dtype)
+
+
 class _Reading(Dataset[Any]):
     """Whole batches by step: what a worker process does."""
 

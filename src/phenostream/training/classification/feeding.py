@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from phenostream.datasets import loading
+from phenostream.datasets.loading.tensors import channels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -95,7 +96,5 @@ class Feed:
 
     def _chosen(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The chosen channels, under the name that networks are given."""
-        told, places = dict(batch), self.sites.channels.tolist()
-        pixels = told.pop("pixels")
-        whole = places == list(range(len(self.sites.pack.channels)))
-        return {**told, "image": pixels if whole else pixels[:, places]}
+        told = dict(batch)
+        return {**told, "image": channels_of(told.pop("pixels"), self.sites.channels.tolist())}
