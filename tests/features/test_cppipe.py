@@ -52,11 +52,26 @@ MeasureObjectNeighbors:[module_num:6|enabled:True]
 
 MeasureColocalization:[module_num:7|enabled:False]
     Select images to measure:DNA, Actin
+
+MeasureObjectSkeleton:[module_num:8|enabled:True]
+    Select the seed objects:Soma
+    Select the skeletonized image:Neurites
+    Retain the branchpoint image?:No
+    Fill small holes?:Yes
+    Maximum hole size:10
+
+IdentifySecondaryObjects:[module_num:9|enabled:True]
+    Select the input objects:Nuclei
+    Select the method to identify the secondary objects:Watershed - Image
+    Select the input image:Actin
+
+MeasureImageQuality:[module_num:10|enabled:True]
+    Calculate metrics for which images?:All loaded images
 """
 
 
 def test_what_is_measured():
-    nuclei, cells = parse_pipeline(PIPELINE).measured
+    nuclei, cells, soma = parse_pipeline(PIPELINE).measured
     assert (nuclei.objects, nuclei.channels) == ("Nuclei", ("DNA", "Actin"))
     assert nuclei.settings.families == ("size_shape", "feret", "texture", "granularity")
     assert nuclei.settings.parameters["texture"] == {"scales": [3, 5], "grey_levels": 32}
@@ -65,7 +80,8 @@ def test_what_is_measured():
     assert cells.settings.parameters["size_shape"] == {"moments": True}
     assert cells.settings.parameters["radial_zernike"] == {"degree": 5, "phase": False}
     assert cells.settings.compartment == "Cells"
-    for call in (nuclei, cells):
+    assert (soma.objects, soma.channels, soma.settings.families) == ("Soma", ("Neurites",), ("skeleton",))
+    for call in (nuclei, cells, soma):
         call.settings.plan()
 
 
@@ -76,8 +92,15 @@ def test_what_is_not_measured():
         "MeasureObjectIntensityDistribution (module 5)",
         "MeasureObjectNeighbors (module 6)",
         "MeasureColocalization (module 7)",
+        "MeasureObjectSkeleton (module 8)",
+        "IdentifySecondaryObjects (module 9)",
+        "MeasureImageQuality (module 10)",
     ]
-    assert "disabled" in unmapped[-1]
+    assert "`source`" in unmapped[0]
+    assert "disabled" in unmapped[3]
+    assert "holes" in unmapped[4]
+    assert "not the same as Watershed - Image" in unmapped[5]
+    assert "whole images" in unmapped[6]
 
 
 def test_real_pipelines(data):
@@ -85,6 +108,9 @@ def test_real_pipelines(data):
     assert [call.objects for call in human.measured] == ["Nuclei", "Cells", "Cytoplasm"]
     assert human.measured[0].channels == ("DNA", "PH3")
     assert {"size_shape", "intensity", "zernike", "feret"} == set(human.measured[0].settings.families)
+    told = {line.split(" (")[0]: line for line in human.unmapped}
+    assert "{cells: {method: propagate, channel: cellbody, regularization: 0.05}}" in told["IdentifySecondaryObjects"]
+    assert "{cells: {rim: true}}" in told["IdentifyTertiaryObjects"]
     fly = read_pipeline(data / "fields" / "examplefly" / "ExampleFly.cppipe")
     assert any("Gabor" in line for line in fly.unmapped)
     neighbors = next(call for call in fly.measured if "neighbors" in call.settings.families)

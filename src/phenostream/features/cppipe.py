@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 _LARGEST = 16 << 20
 _HEAD = re.compile(r"^(\w+):\[(.*)\]\s*$")
 _ESCAPE = re.compile(r"\\x([0-9A-Fa-f]{2})")
-_OBJECTS = ("Select objects to measure", "Select object sets to measure", "Select an object to measure")
+_OBJECTS = (
+    "Select objects to measure",
+    "Select object sets to measure",
+    "Select an object to measure",
+    "Select the seed objects",
+)
+_IMAGES = ("Select an image to measure", "Select images to measure", "Select the skeletonized image")
 _NEIGHBORS = {
     "adjacent": {"method": "adjacent"},
     "expand until adjacent": {"method": "expand"},
@@ -96,7 +102,7 @@ def parse_pipeline(text: str) -> Pipeline:
         if not module.enabled:
             unmapped.append(f"{place}: disabled in the pipeline")
         elif module.name not in _READERS:
-            unmapped.append(f"{place}: not a measurement of objects that phenostream has")
+            unmapped.append(f"{place}: {_instead(module)}")
         else:
             _add(module, place, families, unmapped)
     return Pipeline(tuple(_calls(families)), tuple(unmapped))
@@ -133,9 +139,7 @@ def _add(
         unmapped.append(f"{place}: measures whole images, not objects")
     read, remarks = _READERS[module.name](module)
     unmapped += [f"{place}: {remark}" for remark in remarks]
-    images = (
-        () if module.name in _SHAPES else tuple(module.all("Select an image to measure", "Select images to measure"))
-    )
+    images = () if module.name in _SHAPES else tuple(module.all(*_IMAGES))
     for name in objects:
         present = families[name, images]
         for family, parameters in read.items():
@@ -235,6 +239,53 @@ def _colocalization(module: _Module) -> _Found:
     return {"colocalization": {"threshold": threshold, "costes": mode}}, []
 
 
+def _skeleton(module: _Module) -> _Found:
+    filled = module.one("Fill small holes", "No") == "Yes"
+    return {"skeleton": {}}, ["small holes of the skeleton are not filled first"] if filled else []
+
+
+def _instead(module: _Module) -> str:
+    """What a recipe has in place of a module that measures no objects."""
+    if module.name == "IdentifySecondaryObjects":
+        return _cells(module)
+    if module.name == "IdentifyTertiaryObjects":
+        rim = str(module.one("Shrink smaller object prior to subtraction", "Yes") == "Yes").lower()
+        return f"takes one kind of objects out of another: a recipe says `segment: {{cells: {{rim: {rim}}}}}`"
+    return _INSTEAD.get(module.name, "not a measurement of objects that phenostream has")
+
+
+def _cells(module: _Module) -> str:
+    method = module.one("Select the method to identify the secondary objects", "")
+    channel, weight = module.one("Select the input image", ""), module.one("Regularization factor", "0.05")
+    told = f"method: propagate, channel: {channel}, regularization: {weight}"
+    if method == "Distance - N":
+        told = f"distance: {module.one('Number of pixels by which to expand', '10')}"
+    found = f"finds cells: a recipe says `segment: {{cells: {{{told}}}}}`"
+    return found if method in ("Propagation", "Distance - N") else f"{found}, which is not the same as {method}"
+
+
+_WHOLE = "measures whole images, not objects"
+_INPUT = "names the input: `source` in a recipe"
+_OUTPUT = "writes files: `output` in a recipe, and `phenostream export`"
+_INSTEAD = {
+    "Images": _INPUT,
+    "Metadata": _INPUT,
+    "NamesAndTypes": _INPUT,
+    "Groups": _INPUT,
+    "LoadData": _INPUT,
+    "CorrectIlluminationCalculate": "corrects illumination: `correct` in a recipe",
+    "CorrectIlluminationApply": "corrects illumination: `correct` in a recipe",
+    "IdentifyPrimaryObjects": "finds objects: `segment` in a recipe, or labels of your own",
+    "MeasureImageIntensity": _WHOLE,
+    "MeasureImageAreaOccupied": _WHOLE,
+    "MeasureImageOverlap": _WHOLE,
+    "MeasureImageSkeleton": _WHOLE,
+    "MeasureImageQuality": f"{_WHOLE}; a run keeps quality figures of its own for each field",
+    "MeasureObjectOverlap": "compares two ways to find the same objects; not measured",
+    "SaveImages": _OUTPUT,
+    "ExportToSpreadsheet": _OUTPUT,
+    "ExportToDatabase": _OUTPUT,
+}
 _READERS: dict[str, Callable[[_Module], _Found]] = {
     "MeasureObjectSizeShape": _size_shape,
     "MeasureObjectIntensity": _intensity,
@@ -245,5 +296,7 @@ _READERS: dict[str, Callable[[_Module], _Found]] = {
     "MeasureObjectNeighbors": _neighbors,
     "MeasureColocalization": _colocalization,
     "MeasureCorrelation": _colocalization,
+    "MeasureObjectSkeleton": _skeleton,
+    "MeasureNeurons": _skeleton,
 }
 _SHAPES = ("MeasureObjectSizeShape", "MeasureObjectNeighbors")
