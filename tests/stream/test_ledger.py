@@ -28,6 +28,50 @@ def test_a_unit_is_done_only_with_its_part(tmp_path: Path) -> None:
     ledger.close()
 
 
+def test_the_tally_is_what_the_units_are_whatever_happens(tmp_path: Path) -> None:
+    ledger = _enrolled(tmp_path, "abcdef")
+
+    def sound() -> bool:
+        return sorted(ledger.tally()) == sorted(ledger.counted_anew())
+
+    part = Part("parts/a", "a", 10, 3)
+    ledger.record([Outcome("a", "done", part), Outcome("b", "failed", reason="unreachable")])
+    ledger.record([Outcome("c", "rejected", reason="damaged"), Outcome("d", "failed", reason="unreachable")])
+    assert sound()
+    assert ledger.rows() == 3
+    with pytest.raises(LedgerError):
+        ledger.record([Outcome("e", "done", Part("parts/e", "e", 1, 7)), Outcome("f", "nonsense")])
+    assert sound()
+    ledger.retry(("failed",))
+    assert sound()
+    assert ledger.counts() == {"waiting": 4, "done": 1, "rejected": 1}
+    ledger.forget(["a"], [])
+    ledger.enrol((f"{key}2", place, "s", "P1", f"A{place}", "1", 0, 0, "{}") for place, key in enumerate("abcdef"))
+    assert sound()
+    assert ledger.tally() == [("waiting", "", 6, 0)]
+    ledger.close()
+
+
+def test_a_ledger_from_before_the_tally_is_counted_once(tmp_path: Path) -> None:
+    ledger = _enrolled(tmp_path)
+    ledger.record([Outcome("a", "done", Part("parts/a", "a", 10, 3))])
+    ledger.close()
+    with sqlite3.connect(tmp_path / "ledger.db") as old:
+        for name in ("unit_in", "unit_out", "unit_changed"):
+            old.execute(f"DROP TRIGGER {name}")
+        old.execute("DROP TABLE tally")
+    old.close()
+    told = [("done", "", 1, 3), ("waiting", "", 2, 0)]
+    looked_at = Ledger(tmp_path)
+    assert looked_at.tally() == told
+    assert looked_at.query("SELECT 1 FROM sqlite_master WHERE name='tally'") == []
+    looked_at.close()
+    ledger = Ledger(tmp_path, create=True)
+    assert ledger.tally() == told
+    assert ledger.query("SELECT units FROM tally ORDER BY state") == [(1,), (2,)]
+    ledger.close()
+
+
 def test_an_error_inside_a_batch_makes_nothing_of_it_visible(tmp_path: Path) -> None:
     ledger = _enrolled(tmp_path)
     good = Outcome("a", "done", Part("parts/a", "a", 1, 1))

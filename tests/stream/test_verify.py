@@ -96,6 +96,7 @@ def test_a_foreign_file_is_named(filled: Path, name: str) -> None:
         ("DELETE FROM units WHERE position=3", "12 inputs"),
         ("UPDATE units SET part=(SELECT part FROM units WHERE position=4) WHERE position=3", "share"),
         ("UPDATE parts SET path='../../secret' WHERE rowid=3", "outside"),
+        ("UPDATE tally SET units=units+1", "tally"),
     ],
 )
 def test_a_ledger_that_contradicts_itself_or_its_parts_is_a_fault(filled: Path, statement: str, word: str) -> None:
@@ -178,6 +179,7 @@ def test_a_bad_illumination_model_is_fitted_again_to_the_same_bytes(finished: Pa
         "DELETE FROM parts WHERE rowid=3",
         "UPDATE units SET part=(SELECT part FROM units WHERE position=4) WHERE position=3",
         "UPDATE parts SET path='../../secret' WHERE rowid=3",
+        "UPDATE tally SET rows=rows-1",
     ],
 )
 def test_a_ledger_that_contradicts_itself_is_mended(finished: Path, statement: str) -> None:

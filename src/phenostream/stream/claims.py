@@ -89,6 +89,7 @@ class SharedBudget(Budget):
         super().__init__(total)
         self._place = place
         self._path = place / f"{name}{_SUFFIX}"
+        self._gate_path = os.fspath(place / "lock")
         self._who = json.dumps({"pid": os.getpid(), "folder": str(folder or ""), "scratch": str(scratch)}).encode()
         self._wish = self._since = 0
         self._claim: IO[bytes] | None = None
@@ -190,19 +191,18 @@ class SharedBudget(Budget):
 
     def _others(self) -> list[Claim]:
         with os.scandir(self._place) as entries:
-            paths = [Path(entry.path) for entry in entries if entry.name.endswith(_SUFFIX)]
-        return [claim for path in paths if path != self._path and (claim := _read(path))]
+            names = [entry.name for entry in entries if entry.name.endswith(_SUFFIX)]
+        return [claim for name in names if name != self._path.name and (claim := _read(self._place / name))]
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """One process at a time reads or writes claims."""
-        path = self._place / "lock"
         while True:
             if self._gate is None:
                 _make(self._place)
-                self._gate = path.open("ab")
+                self._gate = open(self._gate_path, "ab")  # noqa: SIM115  (closed when the budget is left)
             fcntl.flock(self._gate, fcntl.LOCK_EX)
-            if _is_there(self._gate, path):
+            if _is_there(self._gate, self._gate_path):
                 break
             self._gate.close()
             self._gate = None
@@ -230,10 +230,10 @@ def _make(place: Path) -> None:
     place.mkdir(parents=True, exist_ok=True)
 
 
-def _is_there(file: IO[bytes], path: Path) -> bool:
+def _is_there(file: IO[bytes], path: str | Path) -> bool:
     """Whether the open `file` still is what `path` names."""
     try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except FileNotFoundError:
         return False
 

@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS units(
     part TEXT, rows INTEGER, bytes INTEGER, source TEXT,
     qc TEXT, annotation TEXT, seconds TEXT, finished REAL
 );
-CREATE INDEX IF NOT EXISTS units_by_state ON units(state, reason, rows);
+DROP INDEX IF EXISTS units_by_state;
 CREATE INDEX IF NOT EXISTS units_by_position ON units(position);
 CREATE INDEX IF NOT EXISTS units_to_do ON units(position) WHERE state='waiting';
 CREATE INDEX IF NOT EXISTS units_at_fault ON units(position) WHERE state IN ('rejected','failed');
@@ -50,6 +50,21 @@ CREATE TABLE IF NOT EXISTS fits(
 );
 CREATE TABLE IF NOT EXISTS plan(name TEXT PRIMARY KEY, content BLOB NOT NULL);
 """
+
+# Counted as units change, so that no start and no look at the status costs more the more units there are. By triggers,
+# since whatever writes a unit then counts it, an older phenostream too.
+_COUNT = """INSERT INTO tally(state,reason,units,rows) VALUES({unit}.state,coalesce({unit}.reason,''),{sign}1,
+ {sign}coalesce({unit}.rows,0)) ON CONFLICT(state,reason) DO UPDATE SET units=units+excluded.units,
+ rows=rows+excluded.rows;"""
+_IN, _OUT = _COUNT.format(unit="new", sign=""), _COUNT.format(unit="old", sign="-")
+_TALLY = (
+    """CREATE TABLE tally(state TEXT NOT NULL, reason TEXT NOT NULL, units INTEGER NOT NULL, rows INTEGER NOT NULL,
+    PRIMARY KEY(state, reason)) WITHOUT ROWID""",
+    f"CREATE TRIGGER unit_in AFTER INSERT ON units BEGIN {_IN} END",
+    f"CREATE TRIGGER unit_out AFTER DELETE ON units BEGIN {_OUT} END",
+    f"CREATE TRIGGER unit_changed AFTER UPDATE OF state, reason, rows ON units BEGIN {_OUT} {_IN} END",
+)
+_SCAN = "SELECT state, coalesce(reason,''), count(*), coalesce(sum(rows),0) FROM units GROUP BY state, reason"
 
 
 _PLACED = ("position", "study", "plate", "well", "site", "time", "z", "annotation")
@@ -121,8 +136,18 @@ class Ledger:
             with _named(path), self.transaction():
                 for statement in _SCHEMA.split(";"):
                     self._db.execute(statement)
+                self._begin_tally()
                 self._set_default("schema_version", str(SCHEMA_VERSION))
                 self._set_default("made_by", f"phenostream {__version__}")
+
+    def _begin_tally(self) -> None:
+        if not self._has_tally():
+            for statement in _TALLY:
+                self._db.execute(statement)
+            self.count_anew()
+
+    def _has_tally(self) -> bool:
+        return bool(self._db.execute("SELECT 1 FROM sqlite_master WHERE name='tally'").fetchone())
 
     def _check_version(self) -> None:
         with _named(self.path):
@@ -241,12 +266,12 @@ class Ledger:
         self._db.execute("DELETE FROM parts WHERE path NOT IN (SELECT part FROM units WHERE part NOTNULL)")
 
     def retry(self, states: tuple[str, ...]) -> None:
-        """Put units of these states back to waiting."""
+        """Put units of these states, rejected or failed, back to waiting."""
         marks = ",".join("?" * len(states))
         with self.transaction():
             self._db.execute(
                 "UPDATE units SET state='waiting',reason=NULL,step=NULL,message=NULL,remedy=NULL,error_id=NULL,"  # noqa: S608
-                f"finished=NULL WHERE state IN ({marks})",
+                f"finished=NULL WHERE state IN ('rejected','failed') AND state IN ({marks})",
                 states,
             )
 
@@ -300,16 +325,29 @@ class Ledger:
         sql = "SELECT path FROM {0} WHERE path BETWEEN ? AND ?"
         return {row[0] for row in self._db.execute(f"{sql.format('parts')} UNION {sql.format('fits')}", span)}
 
-    def tally(self) -> list[tuple[str, str | None, int, int]]:
-        """State, reason, units and rows, of every state and reason that there is."""
-        return self.query("SELECT state, reason, count(*), coalesce(sum(rows),0) FROM units GROUP BY state, reason")
+    def tally(self) -> list[tuple[str, str, int, int]]:
+        """State, reason (or nothing), units and rows, of every state and reason that there is."""
+        with _named(self.path):
+            counted = self._has_tally()  # the ledger of an older version that is only looked at
+            return self._db.execute("SELECT * FROM tally WHERE units>0" if counted else _SCAN).fetchall()
 
     def counts(self) -> Counter[str]:
         """Units by state."""
-        counts: Counter[str] = Counter()
-        for state, _, units, _ in self.tally():
-            counts[state] += units
-        return counts
+        return _by_state(self.tally())
+
+    def rows(self) -> int:
+        """Rows of all parts."""
+        return sum(rows for *_, rows in self.tally())
+
+    def counted_anew(self) -> list[tuple[str, str, int, int]]:
+        """The tally as the units themselves tell it, each one looked at."""
+        return self.query(_SCAN)
+
+    def count_anew(self) -> None:
+        """Make the tally true again."""
+        with self.transaction():
+            self._db.execute("DELETE FROM tally")
+            self._db.execute(f"INSERT INTO tally {_SCAN}")
 
     def query(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """Rows of a read-only question."""
@@ -319,6 +357,13 @@ class Ledger:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+
+def _by_state(tally: Iterable[tuple[str, str, int, int]]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for state, _, units, _ in tally:
+        counts[state] += units
+    return counts
 
 
 def _noting_keys(rows: Iterable[tuple[Any, ...]], keys: list[bytes]) -> Iterator[tuple[Any, ...]]:

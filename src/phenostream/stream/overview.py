@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -73,10 +73,8 @@ def status(folder: str | Path) -> Status:
     ledger = Ledger(path)
     try:
         tally = sorted(ledger.tally(), key=lambda line: -line[2])
-        counts: Counter[str] = Counter()
-        for state, _, units, _ in tally:
-            counts[state] += units
-        reasons = {(state, reason or ""): units for state, reason, units, _ in tally if state in ("rejected", "failed")}
+        counts = ledger.counts()
+        reasons = {(state, reason): units for state, reason, units, _ in tally if state in ("rejected", "failed")}
         rate = _rate(ledger)
         waiting = counts["waiting"]
         return Status(

@@ -96,7 +96,7 @@ class Recorder:
         self.sending: dict[Future[tuple[str, str]], _Sent] = {}
         self.cramped = False
         self._counts = ledger.counts()
-        self._rows = sum(rows for *_, rows in ledger.tally())
+        self._rows = ledger.rows()
         self._last_flush = time.monotonic()
 
     @property

@@ -262,7 +262,7 @@ def _account(
 ) -> RunResult:
     """Every input is done, rejected or failed; only an interrupted run leaves some waiting."""
     counts = ledger.counts()
-    rows = sum(rows for *_, rows in ledger.tally())
+    rows = ledger.rows()
     inputs = len(plan.units)
     done, rejected, failed, waiting = (counts.get(state, 0) for state in ("done", "rejected", "failed", "waiting"))
     if done + rejected + failed + waiting != inputs or (waiting and not interrupted):

@@ -203,6 +203,8 @@ def _contradictions(ledger: Ledger, path: Path) -> Iterator[Fault]:
     planned = int(ledger.query("SELECT count(*) FROM units WHERE position >= 0")[0][0])
     if (told := ledger.get("inputs")) and told != str(planned):
         yield Fault("ledger", "ledger.db", f"{told} inputs were planned, {planned} units are there")
+    if sorted(ledger.tally()) != sorted(ledger.counted_anew()):
+        yield Fault("ledger", "ledger.db", "its tally is not what its units are")
     yield from _recipe_faults(ledger, path)
 
 
@@ -319,6 +321,7 @@ def repair(
         before = dict(ledger.query("SELECT key, part FROM units"))
         again = _to_recompute(ledger, found, fits)
         ledger.forget(again, fits)
+        ledger.count_anew()
         ledger.put(depot_clean="")  # what is now unnamed is to be swept from there, too
     result = run(asked, found.folder, progress=progress, executor=executor)
     with closing(Ledger(found.folder)) as ledger:
