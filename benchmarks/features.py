@@ -1,6 +1,8 @@
-"""Time, equality, growth and memory of the feature families, beside cp_measure on the same image and labels.
+"""Time, equality, growth, memory and use of all cores of the feature families, beside cp_measure on the same images.
 
-Run ``python benchmarks/features.py [--json FILE]``; ``--data FOLDER`` adds a real image from the nuclei set. One core.
+Run ``python benchmarks/features.py [--json FILE] [PART ...]``; parts are ``compare``, ``growth``, ``memory`` and
+``cores``, all of them by default. ``--data FOLDER`` adds a real image from the nuclei set. All but ``cores`` run on one
+core; growth counts processor time.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import tempfile
 import time
 import warnings
 import zipfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 # One core each: the numerical libraries read this when they are imported.
@@ -108,17 +112,86 @@ def compare(image, labels):
     return rows
 
 
-def growth():
-    """Milliseconds for the whole table against objects and pixels."""
+# Objects and sides: both together at one density, objects alone, pixels alone.
+DENSITY = ((100, 512), (400, 1024), (1600, 2048), (6400, 4096), (10000, 5120), (25600, 8192))
+OBJECTS = ((100, 4096), (1000, 4096), (10000, 4096))
+PIXELS = ((256, 1024), (256, 2048), (256, 4096), (256, 8192))
+
+
+def busy(function, repeats):
+    """Least processor seconds of `repeats` calls."""
+    found = []
+    for _ in range(repeats):
+        start = time.process_time()
+        function()
+        found.append(time.process_time() - start)
+    return min(found)
+
+
+def by_family(count, side):
+    """Processor seconds of every family for `count` objects in `side` squared; what families share stands apart."""
+    image, labels = nuclei(count, (side, side))
+    repeats = 3 if side <= 4096 else 2
+    scene = Scene(image, labels).prepare()
+    found = {"shared": busy(lambda: Scene(image, labels).prepare(), repeats)}
+    for name in PUBLISHED:
+        module = family(name)
+        found[name] = busy(lambda module=module: module.compute(scene, module.Settings()), repeats)
+    return found
+
+
+def growth(sizes, share):
+    """Processor time of every family by size: microseconds an object, or nanoseconds a pixel."""
     rows = []
-    for count, side in ((100, 512), (400, 1024), (1600, 2048), (6400, 4096), (10000, 5120), (25600, 8192)):
-        image, labels = nuclei(count, (side, side))
-        busy = time.process_time()
-        took = fastest(lambda image=image, labels=labels: measure(image, labels), 2)
-        busy = (time.process_time() - busy) / 3
-        every = fastest(lambda image=image, labels=labels: measure(image, labels, threads=os.cpu_count() or 1), 2)
-        row = {"objects": count, "side": side, "ms": took * 1e3, "processor us an object": busy * 1e6 / count}
-        rows.append({**row, "ms on all cores": every * 1e3})
+    for count, side in sizes:
+        found = by_family(count, side)
+        scale = 1e6 / count if share == "object" else 1e9 / side**2
+        row = {"objects": count, "side": side, **{name: value * scale for name, value in found.items()}}
+        rows.append({**row, "all": sum(found.values()) * scale})
+    return rows
+
+
+def _ours(seed):
+    """Measure one field, as a worker does."""
+    measure(*nuclei(240, (1024, 1344), seed))
+
+
+def _theirs(seed):
+    """The same families of the same field by cp_measure, with its numba kernels."""
+    warnings.simplefilter("ignore")
+    cp_measure.set_accelerator("numba")
+    image, labels = nuclei(240, (1024, 1344), seed)
+    for name in PUBLISHED:
+        witness(name, image / 65535, labels, **THEIR_OPTIONS.get(name, {}))
+
+
+def _nothing(seed):
+    """What the making of the field costs."""
+    nuclei(240, (1024, 1344), seed)
+
+
+def processes(task, count, fields):
+    """Seconds a field with `count` processes at once, each warm and on its own fields."""
+    with ProcessPoolExecutor(count, get_context("spawn")) as pool:
+        list(pool.map(task, range(2 * count)))
+        start = time.perf_counter()
+        list(pool.map(task, range(fields)))
+        return (time.perf_counter() - start) / fields
+
+
+def cores():
+    """Seconds a field of 240 nuclei by 1, 2, 4 ... cores: threads in one process, and one process a core."""
+    image, labels = nuclei(240, (1024, 1344))
+    large = nuclei(1600, (2048, 2048))
+    rows = []
+    every = os.cpu_count() or 1
+    for count in sorted({1, every, *(2**k for k in range(1, every.bit_length()) if 2**k <= every)}):
+        fields = 12 * count
+        made = processes(_nothing, count, fields)
+        ours, theirs = processes(_ours, count, fields) - made, processes(_theirs, count, 4 * count) - made
+        row = {"cores": count, "threads": fastest(lambda count=count: measure(image, labels, threads=count))}
+        row["threads, 1600 objects"] = fastest(lambda count=count: measure(*large, threads=count), 3)
+        rows.append({**row, "processes": ours, "cp_measure, processes": theirs, "ratio": theirs / ours})
     return rows
 
 
@@ -158,29 +231,61 @@ def show(console, title, rows):
     console.print(table)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--quick", action="store_true", help="leave out growth and memory")
-    chosen = parser.parse_args()
-    warnings.simplefilter("ignore")
-    console = Console(width=110)
-    result = {}
+PARTS = ("compare", "growth", "memory", "cores")
+
+
+def _compare(console, chosen):
     fields = {"240 nuclei, 1344 x 1024 uint16, synthetic": nuclei(240, (1024, 1344))}
     if (chosen.data / "nuclei").is_dir():
         fields = {"260 nuclei, 520 x 696 uint8, real": real(chosen.data), **fields}
+    result = {}
     for title, (image, labels) in fields.items():
         rows = compare(image, labels)
         for row in rows:
             row["ratio"] = min(row["plain"], row["numba"]) / row["ours"]
         result[title] = rows
         show(console, f"ms on one core, {title}; cp_measure plain and with numba; ratio to its better", rows)
-    if not chosen.quick:
-        result["growth"] = growth()
-        show(console, "growth: all published families", result["growth"])
-        result["memory"] = memory()
-        console.print(f"peak memory: {result['memory']:.1f} x the image (8192 x 8192 uint16)")
+    return result
+
+
+def _growth(console, chosen):  # noqa: ARG001
+    _ours(0)
+    result = {}
+    for name, sizes, share, unit in (
+        ("objects and pixels", DENSITY, "object", "us an object"),
+        ("objects", OBJECTS, "object", "us an object"),
+        ("pixels", PIXELS, "pixel", "ns a pixel"),
+    ):
+        result[name] = growth(sizes, share)
+        show(console, f"processor time, {unit}: more {name}", result[name])
+    return result
+
+
+def _memory(console, chosen):  # noqa: ARG001
+    result = memory()
+    console.print(f"peak memory: {result:.1f} x the image (8192 x 8192 uint16)")
+    return result
+
+
+def _cores(console, chosen):  # noqa: ARG001
+    result = cores()
+    show(console, "seconds a field of 240 nuclei, 1344 x 1024", result)
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("parts", nargs="*", metavar="PART", default=PARTS, help=f"of: {', '.join(PARTS)}")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.parts) - set(PARTS):
+        parser.error(f"no part {', '.join(unknown)}")
+    warnings.simplefilter("ignore")
+    console = Console(width=170)
+    result = {}
+    for part in chosen.parts:
+        result[part] = globals()[f"_{part}"](console, chosen)
     if chosen.json:
         chosen.json.write_text(json.dumps(result, indent=1))
 

@@ -145,17 +145,28 @@ def warm(settings: MeasureSettings | None = None) -> None:
 
 
 def _run(plan: list[Step], scene: Scene) -> list[NDArray[np.float64]]:
-    """Every family's numbers: what needs the whole field first, as it takes longest, then blocks of objects."""
+    """Every family's numbers. One pool for all: whole fields first, as they take longest, then blocks of objects.
+
+    What spreads its own work over the pool is asked from here, since a thread that waits for its own pool may wait for
+    ever.
+    """
     if scene.threads <= 1:
         return [module.compute(scene, settings) for _, module, settings in plan]
-    borders = scene.prepare().blocks()
-    parts = [scene.part(int(a), int(b)) for a, b in itertools.pairwise(borders)]
-    with ThreadPoolExecutor(scene.threads) as pool:
+    with ThreadPoolExecutor(scene.threads) as scene.pool:
+        borders = scene.prepare().blocks()
+        parts = [scene.part(int(a), int(b)) for a, b in itertools.pairwise(borders)]
         found: dict[str, list[Future[NDArray[np.float64]]]] = {}
         for name, module, settings in sorted(plan, key=lambda step: _by_object(step[1])):
-            scenes = parts if _by_object(module) else [scene]
-            found[name] = [pool.submit(module.compute, each, settings) for each in scenes]
-        return [np.vstack([future.result() for future in found[name]]) for name, _, _ in plan]
+            if not _spreads(module):
+                scenes = parts if _by_object(module) else [scene]
+                found[name] = [scene.pool.submit(module.compute, each, settings) for each in scenes]
+        spread = {name: module.compute(scene, settings) for name, module, settings in plan if _spreads(module)}
+        joined = {name: np.vstack([future.result() for future in futures]) for name, futures in found.items()}
+    return [(spread | joined)[name] for name, _, _ in plan]
+
+
+def _spreads(module: Family) -> bool:
+    return getattr(module, "SPREADS", False)
 
 
 def _by_object(module: Family) -> bool:

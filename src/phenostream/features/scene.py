@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -24,6 +23,7 @@ from phenostream.features.hulls import hulls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import ThreadPoolExecutor
 
     from numpy.typing import NDArray
 
@@ -44,6 +44,7 @@ class Scene:
         channels: names, in the order of `images`.
         images: (Y, X) each, in the dtype they came in; `values` gives them scaled.
         threads: how many may work on it at the same time; results are the same for any number.
+        pool: where they work; one for everything, so that no thread starts others.
     """
 
     AXES: ClassVar[tuple[str, ...]] = ("Y", "X")
@@ -53,6 +54,7 @@ class Scene:
     ) -> None:
         """Check and keep (Y, X) or (C, Y, X) pixels and (Y, X) labels; see :func:`phenostream.features.measure`."""
         self.threads = threads
+        self.pool: ThreadPoolExecutor | None = None
         self.numbers, self.labels = _labels(np.asarray(labels), self.AXES)
         stack = _stack(np.asarray(image), self.labels.shape)
         self.channels = _names(channels, len(stack))
@@ -71,7 +73,7 @@ class Scene:
         first, last = self.offsets[start], self.offsets[stop]
         points, borders = self.hulls
         part = copy(self)
-        part.threads, part.numbers = 1, self.numbers[start:stop]
+        part.threads, part.pool, part.numbers = 1, None, self.numbers[start:stop]
         shared = (*(each[first:last] for each in self._grouped[:3]), self.offsets[start : stop + 1] - first)
         hulls = points[borders[start] : borders[stop]], borders[start : stop + 1] - borders[start]
         part.__dict__.update(_grouped=shared, hulls=hulls, areas=self.areas[start:stop], boxes=self.boxes[start:stop])
@@ -79,12 +81,11 @@ class Scene:
         return part
 
     def spread(self, function: Callable[[int, int], Result], borders: Borders) -> list[Result]:
-        """``function(borders[i], borders[i + 1])`` of all i in order, as many at the same time as there are threads."""
+        """``function(borders[i], borders[i + 1])`` of all i in order, in the scene's pool; not from a thread of it."""
         steps = [(int(a), int(b)) for a, b in itertools.pairwise(borders)]
-        if self.threads <= 1 or len(steps) <= 1:
+        if self.pool is None or len(steps) <= 1:
             return [function(*step) for step in steps]
-        with ThreadPoolExecutor(min(self.threads, len(steps))) as pool:
-            return list(pool.map(lambda step: function(*step), steps))
+        return list(self.pool.map(lambda step: function(*step), steps))
 
     def blocks(self) -> Borders:
         """Borders between blocks of objects with about as many pixels each, four a thread but none too small."""
@@ -107,7 +108,8 @@ class Scene:
 
     def values(self, channel: str) -> NDArray[np.float64]:
         """Scaled intensities of the object pixels of `channel`, in the order of `pixels`."""
-        return self.image(channel).ravel()[self.pixels].astype(np.float64) / self.scale(channel)
+        values = self.image(channel).ravel()[self.pixels]
+        return np.asarray(np.divide(values, self.scale(channel), dtype=np.float64), np.float64)
 
     def single(self, channel: str) -> NDArray[np.float64]:
         """The same with integers divided in single precision, as CellProfiler does when it loads them."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from phenostream.features.scene import Scene
 
 VERSION = 1
+SPREADS = True
 
 
 class Settings(BaseModel):

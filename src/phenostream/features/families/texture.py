@@ -97,12 +97,15 @@ def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
     return np.hstack(blocks)
 
 
+@kernel
 def quantise(values: NDArray[np.float64], levels: int) -> NDArray[np.uint8]:
     """Intensities 0..1 as grey levels 0 to `levels` - 1: rounded to 256 first, then rescaled and cut off."""
-    eight = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
-    if levels == 256:
-        return eight
-    return (np.arange(256) / 255 * (levels - 1)).astype(np.uint8)[eight]
+    scale = (np.arange(256) / 255 * (levels - 1)).astype(np.uint8)
+    out = np.empty(values.size, np.uint8)
+    for k in range(values.size):
+        eight = np.rint(min(max(values[k], 0.0), 1.0) * 255)
+        out[k] = np.uint8(eight) if levels == 256 else scale[np.uint8(eight)]
+    return out
 
 
 @kernel

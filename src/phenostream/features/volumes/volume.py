@@ -30,7 +30,7 @@ class Volume(Scene):
         """The volume with the objects `start` to `stop` - 1 only: views of this one, which must be prepared."""
         first, last = self.offsets[start], self.offsets[stop]
         part = copy(self)
-        part.threads, part.numbers = 1, self.numbers[start:stop]
+        part.threads, part.pool, part.numbers = 1, None, self.numbers[start:stop]
         shared = (*(each[first:last] for each in self._grouped[:3]), self.offsets[start : stop + 1] - first)
         part.__dict__.update(_grouped=shared, areas=self.areas[start:stop], corners=self.corners[start:stop])
         return part
