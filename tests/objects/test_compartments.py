@@ -9,7 +9,7 @@ from centrosome.outline import outline
 from scipy import ndimage
 
 from phenostream import objects
-from phenostream.errors import ChannelMissingError, RecipeError
+from phenostream.errors import ChannelMissingError, RecipeError, WrongShapeError
 from phenostream.values import Field, Objects
 
 
@@ -77,6 +77,34 @@ def test_a_recipe_without_cells_keeps_its_identity():
     assert objects.settings(asked.model_dump(mode="json")) == asked
     # What the nuclei are, and so the id of every cell, does not depend on what is found round them.
     assert objects.build(plain).digest == objects.build(asked).digest
+
+
+def test_given_cells_get_the_numbers_of_their_nuclei(nuclei):
+    cells = np.zeros(nuclei.shape, np.int32)
+    cells[8:26, 8:26] = 1  # round nucleus 3
+    cells[8:26, 26:40] = 2  # without a nucleus
+    cells[28:36, 48:70], cells[36:44, 48:70] = 5, 4  # both share nucleus 8: six rows and four
+    found = objects.matched(cells, nuclei)
+    assert found.dtype == np.int32
+    assert np.array_equal(found, np.where(cells == 1, 3, np.where(cells == 5, 8, 0)))
+    assert np.array_equal(objects.matched(nuclei, nuclei), nuclei)
+    assert not objects.matched(np.zeros_like(cells), nuclei).any()
+    huge = np.where(cells > 0, cells.astype(np.int64) + 2**31 - 9, 0)
+    assert np.array_equal(objects.matched(huge, nuclei), found)
+    with pytest.raises(WrongShapeError, match="one shape"):
+        objects.matched(cells[1:], nuclei)
+
+
+def test_given_cells_have_a_segmenter(nuclei):
+    with pytest.raises(RecipeError, match="method: given"):
+        objects.settings({"model": "classical", "cells": {"method": "given"}})
+    with pytest.raises(RecipeError, match="method: given"):
+        objects.settings({"model": "classical", "cells": {"segmenter": {"model": "classical"}}})
+    told = {"model": "classical", "cells": {"method": "given", "segmenter": {"model": "classical", "diameter": 60}}}
+    asked = objects.settings(told)
+    assert objects.settings(asked.model_dump(mode="json")) == asked
+    with pytest.raises(RecipeError, match="matched"):
+        objects.cells(nuclei, nuclei, asked.cells)
 
 
 def test_what_is_wrong_is_named(found):

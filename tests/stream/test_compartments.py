@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import phenostream
 from phenostream import features, formats, objects
@@ -49,6 +50,29 @@ def test_rows_hold_what_the_functions_give(plate: Make, recipe: Make, tmp_path: 
     roles = {column.name: column for column in columns_of(rows.schema)}
     assert {column.compartment for column in roles.values() if column.role == "feature"} == set(NAMES)
     assert len(set(rows.column("CellId").to_pylist())) == rows.num_rows
+
+
+def test_masks_of_nuclei_and_cells_are_given(plate: Make, recipe: Make, tmp_path: Path) -> None:
+    root = plate(2)
+    nuclei, cells = np.zeros((128, 160), np.uint16), np.zeros((128, 160), np.uint16)
+    nuclei[20:40, 20:40], nuclei[70:90, 100:120] = 4, 7
+    cells[10:50, 10:50], cells[60:100, 90:130], cells[0:5, 0:5] = 1, 2, 3
+    for name, labels in (("nuclei", nuclei), ("cells", cells)):
+        for well in ("A1", "A2"):
+            path = tmp_path / name / f"{well}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(labels).save(path)
+    told = {
+        name: {"model": "masks", "folder": str(tmp_path / name), "pattern": "{well}.png"}
+        for name in ("nuclei", "cells")
+    }
+    segment = {**told["nuclei"], "cells": {"method": "given", "segmenter": told["cells"]}}
+    done = run(recipe(root, segment=segment), tmp_path / "run", executor=Inline())
+    assert (done.done, done.rejected, done.failed) == (2, 0, 0)
+    rows = phenostream.read_profiles(done.folder)
+    assert rows.column("ObjectNumber").to_pylist() == [4, 7, 4, 7]
+    assert set(rows.column("Cells_AreaShape_Area").to_pylist()) == {1600}
+    assert set(rows.column("Cytoplasm_AreaShape_Area").to_pylist()) == {1200}
 
 
 def test_cells_change_no_nucleus(plate: Make, recipe: Make, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from phenostream.objects.compartments import CellSettings, cells, compartments
 from phenostream.objects.crops import crops
 from phenostream.objects.geometry import boxes, centroids, touching_edge
-from phenostream.objects.labels import cytoplasm, expand, relabel, remove_edge_objects
+from phenostream.objects.labels import cytoplasm, expand, matched, relabel, remove_edge_objects
 from phenostream.objects.outlines import outlines
 from phenostream.objects.plug import Segmenter, SegmenterSettings, build, names, run, schema, settings
 from phenostream.objects.segmentation import segment
@@ -25,6 +25,7 @@ __all__ = [
     "crops",
     "cytoplasm",
     "expand",
+    "matched",
     "names",
     "outlines",
     "relabel",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, model_validator
 from pydantic import Field as Setting
 
-from phenostream.objects.labels import cytoplasm, expand
+from phenostream.errors import RecipeError
+from phenostream.objects.labels import cytoplasm, expand, matched
 from phenostream.objects.plane import channel_of
 
 if TYPE_CHECKING:
@@ -16,9 +17,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from phenostream.values import Field, Objects
+    from phenostream.values import Field, Objects, Store
 
     Labels = NDArray[np.int32]
+
+
+def _segmenter(value: Any) -> Any:
+    from phenostream.objects import plug  # noqa: PLC0415  (which knows these settings)
+
+    return plug.settings(value) if isinstance(value, dict) else value
 
 
 class CellSettings(BaseModel):
@@ -26,11 +33,12 @@ class CellSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    method: Literal["expand", "propagate"] = Setting(
+    method: Literal["expand", "propagate", "given"] = Setting(
         "expand",
         description=(
             "expand: the pixels within `distance` of a nucleus. propagate: those of `channel` over `threshold`, each to"
             " the nucleus that it reaches with the least change of light, as CellProfiler's Propagation does."
+            " given: the objects of `segmenter`, each matched to the nucleus that it shares the most pixels with."
         ),
     )
     distance: float = Setting(
@@ -50,6 +58,9 @@ class CellSettings(BaseModel):
         0.05, ge=0, le=1e6, description="propagate: how much distance counts beside light, as in CellProfiler."
     )
     fill_holes: bool = Setting(True, description="propagate: give a cell what lies wholly within it.")
+    segmenter: Annotated[SerializeAsAny[BaseModel] | None, BeforeValidator(_segmenter)] = Setting(
+        None, description="given: settings of the segmenter whose objects are the cells, such as `{model: masks, ...}`."
+    )
     rim: bool = Setting(
         False,
         description=(
@@ -58,22 +69,36 @@ class CellSettings(BaseModel):
         ),
     )
 
+    @model_validator(mode="after")
+    def given_cells_have_a_segmenter(self) -> Self:
+        """A segmenter of cells stands where it is asked, and only there."""
+        if (self.method == "given") != (self.segmenter is not None):
+            raise ValueError("`segmenter` goes with `method: given`, and that with a segmenter")
+        return self
 
-def compartments(found: Objects, field: Field, settings: CellSettings | None) -> Mapping[str, Labels]:
+
+def compartments(
+    found: Objects, field: Field, settings: CellSettings | None, store: Store | None = None
+) -> Mapping[str, Labels]:
     """The labels (Y, X) of every compartment by name: the objects `found` first, then ``Cells`` and ``Cytoplasm``.
 
     Args:
         found: the nuclei.
         field: the field that they lie in, with pixels.
         settings: how cells are found; without, there are none.
+        store: where the field's planes lie, for segmenters whose labels lie there too.
 
     Raises:
         ChannelMissingError: the field has no such channel.
         WrongShapeError: pixels and labels do not fit.
+        NotFoundError: given cells that are not there.
     """
     if settings is None:
         return {found.compartment: found.labels}
-    around = cells(found.labels, channel_of(field, settings.channel), settings)
+    if settings.method == "given":
+        around = matched(_given(field, settings, store), found.labels)
+    else:
+        around = cells(found.labels, channel_of(field, settings.channel), settings)
     return {
         found.compartment: found.labels,
         "Cells": around,
@@ -81,10 +106,23 @@ def compartments(found: Objects, field: Field, settings: CellSettings | None) ->
     }
 
 
+def _given(field: Field, settings: CellSettings, store: Store | None) -> Labels:
+    from phenostream.objects import plug  # noqa: PLC0415  (which knows these settings)
+
+    segmenter = cast("plug.SegmenterSettings", settings.segmenter)
+    return plug.run(plug.build(segmenter), field, store).labels
+
+
 def cells(nuclei: NDArray[Any], image: NDArray[Any], settings: CellSettings) -> Labels:
-    """The cells (Y, X) int32 round `nuclei` (Y, X), with their numbers, as `image` (Y, X) shows them."""
+    """The cells (Y, X) int32 round `nuclei` (Y, X), with their numbers, as `image` (Y, X) shows them.
+
+    Raises:
+        RecipeError: cells that are given need no finding: see :func:`phenostream.objects.matched`.
+    """
     from phenostream.objects.propagation import fill_holes, propagate  # noqa: PLC0415  (the compiler loads late)
 
+    if settings.method == "given":
+        raise RecipeError("given cells are not found in an image", remedy="use objects.matched(cells, nuclei)")
     if settings.method == "expand":
         return expand(nuclei, settings.distance)
     light = _scaled(image)

@@ -95,6 +95,38 @@ def cytoplasm(cells: NDArray[Any], nuclei: NDArray[Any], *, rim: bool = False) -
     return np.where((outer > 0) & ~taken, outer, 0).astype(np.int32)
 
 
+def matched(cells: NDArray[Any], nuclei: NDArray[Any]) -> Labels:
+    """`cells` with the numbers of their nuclei; those without a nucleus go.
+
+    The pair that shares the most pixels is matched first, the lower labels among equals, and so on with cells and
+    nuclei that are left.
+
+    Args:
+        cells: (Y, X) integers.
+        nuclei: (Y, X) integers, of the same shape.
+
+    Returns:
+        (Y, X) int32.
+
+    Raises:
+        WrongShapeError: the two do not fit.
+    """
+    outer, inner = checked(cells), checked(nuclei)
+    if outer.shape != inner.shape:
+        raise WrongShapeError(f"cells are {outer.shape}, nuclei {inner.shape}: one image, one shape")
+    known, code = np.unique(np.where(outer > 0, outer, 0), return_inverse=True)
+    code = code.reshape(outer.shape)
+    both = (outer > 0) & (inner > 0)
+    pairs, shared = np.unique(np.stack([code[both], inner[both]], 1).astype(np.int64), axis=0, return_counts=True)
+    numbers = np.zeros(known.size, np.int32)
+    taken: set[int] = set()
+    for cell, nucleus in pairs[np.argsort(-shared, kind="stable")].tolist():
+        if not numbers[cell] and nucleus not in taken:
+            numbers[cell] = nucleus
+            taken.add(nucleus)
+    return numbers[code]
+
+
 def _core(labels: NDArray[Any]) -> NDArray[np.bool_]:
     """Pixels of objects all whose eight neighbours are of the same object."""
     around = np.pad(labels, 1)

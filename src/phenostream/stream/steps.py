@@ -122,7 +122,7 @@ def process(task: Task) -> Product:
         seen = task.field.with_pixels(lambda: corrected)
     with clock.stage("segment"):
         found = objects.run(tools.segmenter, seen, store)
-        parts = objects.compartments(found, seen, tools.segment.cells)
+        parts = objects.compartments(found, seen, tools.segment.cells, store)
     with clock.stage("measure"):
         channels = tuple(channel.name for channel in task.field.channels)
         labels = parts if len(parts) > 1 else found.labels
