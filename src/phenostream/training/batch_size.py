@@ -31,7 +31,7 @@ def choose(task: Task, settings: FitSettings, team: Team, *, seed: int) -> int:
     """The batch size over all processes that `settings` wants, found by trial for ``auto``.
 
     Raises:
-        RecipeError: a batch size that the processes cannot share evenly.
+        RecipeError: a batch size that the processes cannot share evenly, or that leaves them less than a step needs.
         TooLargeError: not even one example fits.
     """
     if settings.batch_size != "auto":
@@ -40,12 +40,17 @@ def choose(task: Task, settings: FitSettings, team: Team, *, seed: int) -> int:
                 f"{team.world} processes cannot share a batch of {settings.batch_size} evenly",
                 remedy=f"make train.batch_size a multiple of {team.world}",
             )
+        if settings.batch_size < task.least * team.world:
+            raise RecipeError(
+                f"a step of this task needs {task.least} examples in each of {team.world} processes",
+                remedy=f"set train.batch_size to {task.least * team.world} or more",
+            )
         return settings.batch_size
     limit = min(settings.batch_limit, len(task) // team.world)
     with own_randomness():
         trial = _Trial(task, settings, team, seed)
         found = search_gpu(trial, limit) if team.device.type == "cuda" else search_cpu(trial, limit)
-    return team.least(found) * team.world
+    return max(team.least(found), task.least) * team.world
 
 
 def search_gpu(trial: Callable[[int], object], limit: int, *, fails: type[Exception] = torch.OutOfMemoryError) -> int:
@@ -135,7 +140,7 @@ class _Trial:
         self.learner = Learner(task, settings, self.alone, seed=seed)
 
     def __call__(self, size: int) -> None:
-        order = Order(len(self.task), size, self.seed)
+        order = Order(len(self.task), max(size, self.task.least), self.seed)
         with closing(self.task.batches(order, range(1), team=self.alone, workers=0)) as stream:
             batch = moved(next(stream), self.alone.device, channels_last=self.settings.channels_last)
         told = self.learner.step(batch, 0, 1)

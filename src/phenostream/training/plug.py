@@ -39,6 +39,11 @@ class Task(Protocol):
         """The task's settings; a fit in the same folder goes on only under equal ones."""
         ...
 
+    @property
+    def least(self) -> int:
+        """Examples that one process needs for a step: two where a layer takes statistics over examples alone."""
+        return 1
+
     def network(self) -> nn.Module:
         """The network with fresh weights, drawn from torch's global generator."""
         ...

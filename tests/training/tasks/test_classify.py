@@ -166,6 +166,14 @@ def test_stopped_inside_an_epoch_it_goes_on_to_the_same_numbers(packed: Path, tm
         assert torch.equal(weight, right["network"][name]), name
 
 
+def test_a_batch_can_be_as_large_as_the_memory_holds(packed: Path, tmp_path: Path) -> None:
+    train = FitSettings(epochs=1, batch_size="auto", batch_limit=8, tensorboard=False)
+    told = fit(task(packed), train, folder=tmp_path, seed=1, device="cpu")
+    assert (told.batch_size, told.steps) == (8, len(task(packed)) // 8)
+    with pytest.raises(RecipeError, match=r"needs 2 examples.*set train.batch_size to 2 or more"):
+        fit(task(packed), FitSettings(epochs=1, batch_size=1), folder=tmp_path / "one", seed=1, device="cpu")
+
+
 def timeless(path: Path) -> list[dict[str, str]]:
     with path.open() as file:
         return [{key: value for key, value in row.items() if key != "samples_per_s"} for row in csv.DictReader(file)]

@@ -129,6 +129,11 @@ class Classification(Configured[Settings]):
             conditions=len(sites.conditions), embedding=told.embedding, classes=len(sites.classes), margin=margin,
         )  # fmt: skip
 
+    @property
+    def least(self) -> int:
+        """Two: embeddings are normalised over the batch."""
+        return 2
+
     def __len__(self) -> int:
         """Sites to learn from."""
         return len(self.sites.train)
