@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from skimage.draw import ellipse
 from skimage.filters import gaussian
+from sklearn.metrics import confusion_matrix, f1_score, precision_recall_curve
 
 from phenostream import objects
 from phenostream.features.presets import MITOCHECK_157
@@ -203,3 +204,37 @@ def small(path) -> Path:
 def run(tmp_path_factory) -> Path:
     """The run folder of `small`, made once: tests only read it."""
     return small(tmp_path_factory.mktemp("report") / "run")
+
+
+@pytest.fixture
+def results():
+    """What scikit-learn says of a made-up classifier of four phenotypes."""
+    classes = ["Anaphase", "Apoptosis", "Interphase", "Metaphase"]
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 4, 300)
+    chances = rng.dirichlet(np.ones(4), 300) + 0.7 * np.eye(4)[truth]
+    called = chances.argmax(axis=1)
+    order = np.argsort(-chances, axis=1)
+    ranks = np.zeros((4, 4), int)
+    for one, row in zip(truth, order, strict=True):
+        ranks[one, int(np.flatnonzero(row == one)[0])] += 1
+    single = f1_score(truth, called, average=None)
+    curves = []
+    for at, name in enumerate(classes):
+        precision, recall, _ = precision_recall_curve(truth == at, chances[:, at])
+        curves.append({"name": name, "recall": recall.tolist(), "precision": precision.tolist()})
+    weighted = f1_score(truth, called, average="weighted")
+    sizes = np.bincount(truth, minlength=4).tolist()
+    per_class = [{"name": name, "cells": sizes[at], "f1": float(single[at])} for at, name in enumerate(classes)]
+    split = {
+        "name": "leave one image out", "folds": 30, "cells": 300, "weighted_f1": weighted,
+        "baselines": {"shuffled labels": 0.25}, "confusion": confusion_matrix(truth, called).tolist(),
+        "per_class": per_class,
+        "precision_recall": curves, "ranks": ranks.tolist(),
+    }  # fmt: skip
+    published = {"name": "random", "per_class": [{"name": "Anaphase", "f1": 0.9}]}
+    return {
+        "format": "phenostream.phenotypes", "version": 1, "classes": classes,
+        "models": [{"name": "logistic regression", "splits": [split]}, {"name": "published", "splits": [published]}],
+        "excluded": [{"name": "Folded", "cells": 44, "reason": "left out"}],
+    }  # fmt: skip

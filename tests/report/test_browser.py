@@ -158,3 +158,23 @@ def test_dark_is_dark(page, artefacts, tmp_path):
         browse(tmp_path, *flags, SOON, "--window-size=1000,800", f"--screenshot={shot}", page.as_uri())
         shots[name] = np.median(np.asarray(Image.open(shot).convert("L")))
     assert shots["light"] > 200 > 60 > shots["dark"]
+
+
+@pytest.mark.parametrize(("name", "width", "height"), [("desktop", 1280, 1600), ("phone", 390, 3000)])
+def test_phenotypes_fit_and_complain_about_nothing(run, results, artefacts, tmp_path, name, width, height):
+    told = tmp_path / "phenotypes.json"
+    told.write_text(json.dumps(results))
+    page = write(run, tmp_path / "page.html", phenotypes=told)
+    out, err = browse(tmp_path, SOON, "--dump-dom", page.as_uri())
+    for words in ("leave one image out", "Where the true class stood", "Folded (44 cells, left out)"):
+        assert words in out
+    assert "CONSOLE" not in err, err
+    frame = tmp_path / f"{name}.html"
+    frame.write_text(FRAME.format(page=f"{page.name}#phenotypes", width=width, height=height), encoding="utf-8")
+    out, _ = browse(tmp_path, "--allow-file-access-from-files", SOON, "--dump-dom", frame.as_uri())
+    inner, outer = map(int, re.search(r"widths (\d+) (\d+)", out).groups())
+    assert inner <= outer == width
+    shot = artefacts / f"phenotypes-{name}.png"
+    window = f"--window-size={max(width, 500)},{height}"
+    browse(tmp_path, "--allow-file-access-from-files", SOON, window, f"--screenshot={shot}", frame.as_uri())
+    assert np.unique(np.asarray(Image.open(shot).convert("L"))[:, :width]).size > 50

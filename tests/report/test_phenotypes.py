@@ -5,65 +5,29 @@ from __future__ import annotations
 import json
 import re
 
-import numpy as np
 import pytest
-from sklearn.metrics import confusion_matrix, f1_score, precision_recall_curve
 
 from phenostream.errors import DamagedError, NotFoundError
 from phenostream.report import phenotypes, scores, write
 from phenostream.report.phenotypes import Phenotypes
 
-CLASSES = ["Anaphase", "Apoptosis", "Interphase", "Metaphase"]
-
-
-def results():
-    """What scikit-learn says of a made-up classifier."""
-    rng = np.random.default_rng(0)
-    truth = rng.integers(0, 4, 300)
-    chances = rng.dirichlet(np.ones(4), 300) + 0.7 * np.eye(4)[truth]
-    called = chances.argmax(axis=1)
-    order = np.argsort(-chances, axis=1)
-    ranks = np.zeros((4, 4), int)
-    for one, row in zip(truth, order, strict=True):
-        ranks[one, int(np.flatnonzero(row == one)[0])] += 1
-    single = f1_score(truth, called, average=None)
-    curves = []
-    for at, name in enumerate(CLASSES):
-        precision, recall, _ = precision_recall_curve(truth == at, chances[:, at])
-        curves.append({"name": name, "recall": recall.tolist(), "precision": precision.tolist()})
-    weighted = f1_score(truth, called, average="weighted")
-    sizes = np.bincount(truth, minlength=4).tolist()
-    per_class = [{"name": name, "cells": sizes[at], "f1": float(single[at])} for at, name in enumerate(CLASSES)]
-    split = {
-        "name": "leave one image out", "folds": 30, "cells": 300, "weighted_f1": weighted,
-        "baselines": {"shuffled labels": 0.25}, "confusion": confusion_matrix(truth, called).tolist(),
-        "per_class": per_class,
-        "precision_recall": curves, "ranks": ranks.tolist(),
-    }  # fmt: skip
-    published = {"name": "random", "per_class": [{"name": "Anaphase", "f1": 0.9}]}
-    return {
-        "format": "phenostream.phenotypes", "version": 1, "classes": CLASSES,
-        "models": [{"name": "logistic regression", "splits": [split]}, {"name": "published", "splits": [published]}],
-        "excluded": [{"name": "Folded", "cells": 44, "reason": "left out"}],
-    }  # fmt: skip
-
 
 @pytest.fixture
-def path(tmp_path):
+def path(results, tmp_path):
     kept = tmp_path / "phenotypes.json"
-    kept.write_text(json.dumps(results()))
+    kept.write_text(json.dumps(results))
     return kept
 
 
-def test_it_comes_back_as_it_was_written(path):
+def test_it_comes_back_as_it_was_written(results, path):
     value = phenotypes.read(path)
     assert Phenotypes.model_validate_json(phenotypes.dumps(value)) == value
-    assert phenotypes.dumps(value) == phenotypes.dumps(Phenotypes.model_validate(results()))
+    assert phenotypes.dumps(value) == phenotypes.dumps(Phenotypes.model_validate(results))
 
 
-def test_the_page_shows_the_numbers(run, path, tmp_path):
+def test_the_page_shows_the_numbers(run, results, path, tmp_path):
     html = write(run, tmp_path / "page.html", phenotypes=path).read_text(encoding="utf-8")
-    split = results()["models"][0]["splits"][0]
+    split = results["models"][0]["splits"][0]
     assert f"<strong>{split['weighted_f1']:.3f}</strong>" in html
     assert f"Anaphase called Apoptosis: {split['confusion'][0][1]} cells" in html
     assert "Folded (44 cells, left out)" in html
@@ -71,9 +35,9 @@ def test_the_page_shows_the_numbers(run, path, tmp_path):
     assert re.search(r"shuffled labels 0\.250", html)
 
 
-def test_curves_are_thinned_and_keep_their_ends(path):
+def test_curves_are_thinned_and_keep_their_ends(results, path):
     one = scores.curves(phenotypes.read(path))[0]["curves"][0]
-    given = results()["models"][0]["splits"][0]["precision_recall"][0]
+    given = results["models"][0]["splits"][0]["precision_recall"][0]
     assert len(one["recall"]) == len(one["precision"]) <= 250
     assert (one["recall"][0], one["recall"][-1]) == (given["recall"][0], given["recall"][-1])
 
@@ -81,12 +45,6 @@ def test_curves_are_thinned_and_keep_their_ends(path):
 def test_ranks_are_shares_that_add_up(path):
     for row in scores.ranks(phenotypes.read(path))[0]["rows"]:
         assert sum(row["shares"]) == pytest.approx(1)
-
-
-def break_(change):
-    told = results()
-    change(told, told["models"][0]["splits"][0])
-    return told
 
 
 @pytest.mark.parametrize(
@@ -102,9 +60,10 @@ def break_(change):
         (lambda told, split: told.update(surprise=1), "surprise"),
     ],
 )
-def test_contradictions_are_named(tmp_path, change, word):
+def test_contradictions_are_named(results, tmp_path, change, word):
     path = tmp_path / "p.json"
-    path.write_text(json.dumps(break_(change)))
+    change(results, results["models"][0]["splits"][0])
+    path.write_text(json.dumps(results))
     with pytest.raises(DamagedError, match=word):
         phenotypes.read(path)
 

@@ -6,6 +6,9 @@ from functools import lru_cache
 
 import numpy as np
 
+#: Of groups: Okabe and Ito's, told apart with every colour vision (jfly.uni-koeln.de/color), and a grey.
+GROUPS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c")
+
 
 @lru_cache(maxsize=1)
 def ramp() -> tuple[str, ...]:

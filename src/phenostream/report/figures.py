@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from phenostream.errors import NotFoundError
 from phenostream.profiles import replacing
-from phenostream.report import scores
+from phenostream.report import phenotype_figures
+from phenostream.report.colours import GROUPS
 from phenostream.report.plates import layout
 from phenostream.values import columns_of
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 _ACCENT = "#0b6477"
 _DOWN = "#b26a2b"
 _GREY = "#9aa0a6"
-_GROUPS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c")
 _SHAPES = "o^sDvPH"
 _STYLE: Any = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "phenostream",
@@ -134,8 +134,8 @@ def _scatter(axes: Any, points: NDArray[Any], of_cell: NDArray[Any]) -> None:
     distinct = sorted(set(of_cell), key=lambda one: (not _is_number(one), float(one) if _is_number(one) else 0, one))
     numeric = len(distinct) > 2 and all(_is_number(one) for one in distinct if one)
     for at, name in enumerate(distinct[:24]):
-        colour = mpl.colormaps["cividis"](at / max(len(distinct) - 1, 1)) if numeric else _GROUPS[at % len(_GROUPS)]
-        shape = "o" if numeric else _SHAPES[(at + at // len(_GROUPS)) % len(_SHAPES)]
+        colour = mpl.colormaps["cividis"](at / max(len(distinct) - 1, 1)) if numeric else GROUPS[at % len(GROUPS)]
+        shape = "o" if numeric else _SHAPES[(at + at // len(GROUPS)) % len(_SHAPES)]
         x, y = points[of_cell == name].T[:2]
         axes.scatter(x, y, s=9, color=colour, marker=shape, linewidths=0, label=name or "none")
 
@@ -167,58 +167,7 @@ def _figures(contents: Contents) -> Iterator[tuple[str, Figure]]:
             if group.effects:
                 yield f"effects_{_slug(group.name)}", effect_chart(group, contents.survey.design.group)
     if contents.phenotypes:
-        yield from _of_phenotypes(contents)
-
-
-def _of_phenotypes(contents: Contents) -> Iterator[tuple[str, Figure]]:
-    results = contents.phenotypes
-    assert results is not None  # noqa: S101  (checked by the one caller)
-    header, rows = scores.by_class(results)
-    if header:
-        yield "phenotypes_f1", _bars(header, rows)
-    for number, one in enumerate(scores.confusions(results), 1):
-        yield f"phenotypes_confusion_{number}", _confusion(one, results.classes)
-    for number, one in enumerate(scores.curves(results), 1):
-        figure = Figure(figsize=(6.4, 4.6), layout="constrained")
-        axes = figure.add_subplot()
-        for at, curve in enumerate(one["curves"]):
-            axes.plot(curve["recall"], curve["precision"], label=curve["name"], color=_GROUPS[at % len(_GROUPS)],
-                      linestyle=("-", "--", ":")[at // len(_GROUPS) % 3])  # fmt: skip
-        axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02), title=one["name"])
-        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-        yield f"phenotypes_precision_recall_{number}", figure
-
-
-def _bars(header: Sequence[str], rows: Sequence[tuple[str, Sequence[scores.Bar]]]) -> Figure:
-    figure = Figure(figsize=(6.4, 0.8 + len(rows) * (0.12 + 0.14 * len(header))), layout="constrained")
-    axes = figure.add_subplot()
-    thick = 0.8 / len(header)
-    for at, name in enumerate(header):
-        values = [marks[at].value or 0.0 for _, marks in rows]
-        axes.barh(np.arange(len(rows)) + at * thick, values, thick, label=name, color=_GROUPS[at % len(_GROUPS)])
-    axes.set_yticks(np.arange(len(rows)) + 0.4 - thick / 2, [name for name, _ in rows])
-    axes.invert_yaxis()
-    axes.set(xlabel="F1", xlim=(0, 1))
-    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.12), frameon=False)
-    return figure
-
-
-def _confusion(one: dict[str, Any], classes: Sequence[str]) -> Figure:
-    counts = np.array([[cell["count"] for cell in row["cells"]] for row in one["rows"]], float)
-    totals = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
-    side = 2.2 + 0.34 * len(classes)
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
-    axes = figure.add_subplot()
-    image = axes.imshow(100 * shares, cmap="cividis_r", vmin=0, vmax=100)
-    for row, column in zip(*np.nonzero(shares >= 0.005), strict=True):
-        ink = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, f"{100 * shares[row, column]:.0f}", ha="center", va="center", fontsize=6, color=ink)
-    axes.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
-    axes.set_yticks(range(len(classes)), classes, fontsize=7)
-    axes.set(xlabel="predicted class", ylabel="true class", title=one["title"])
-    figure.colorbar(image, ax=axes, label="% of the true class", shrink=0.7)
-    return figure
+        yield from phenotype_figures.figures(contents.phenotypes)
 
 
 def _mapped(contents: Contents) -> list[int]:
@@ -252,9 +201,7 @@ def _tables(contents: Contents) -> Iterator[_Table]:
         rejects = ([getattr(one, name) for name in names] for one in contents.facts.rejects)
         yield "rejects", [name.capitalize() for name in names], rejects
     if contents.phenotypes:
-        classes, rows = scores.by_class(contents.phenotypes)
-        yield "phenotypes_f1", ["Class", *classes], ([name, *(bar.value for bar in marks)] for name, marks in rows)
-        yield "phenotypes_scores", list(scores.Score._fields), scores.scores(contents.phenotypes)
+        yield from phenotype_figures.tables(contents.phenotypes)
 
 
 def _wells(wells: Wells) -> _Table:
