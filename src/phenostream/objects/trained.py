@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from phenostream.objects.instances import RULE, Rule, instances, typical_diameter
+from phenostream.objects.judge import LEAST
 from phenostream.objects.level import calm, estimate_diameter, normalise
+from phenostream.objects.proposals import cut, propose
 from phenostream.objects.resample import resample
 
 if TYPE_CHECKING:
@@ -16,15 +18,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from phenostream.objects.judge import Judge
+
     Image = NDArray[np.float32]
     Labels = NDArray[np.int32]
 
 Predict: TypeAlias = "Callable[[NDArray[np.float32]], NDArray[np.float32]]"
 
 PERCENTILES = 1.0, 99.8  # which become 0 and 1
-WORKING = 16.0  # diameter in pixels at which objects are shown to the network
+WORKING = 16.0  # diameter in pixels at which objects were shown to the network while it learnt
+FINEST = 23.0  # diameter in pixels at which it is shown them later, where the image has as much to tell
 _SIZES = 4.0, 500.0  # diameters in pixels that are believed
 _LARGEST = 3.0  # factor by which an image is enlarged at most
+_FINER = 2.0  # factor by which it is enlarged at most for more than the working diameter
 _SMALLEST = 16  # pixels of the shortest side that is left
 _AGREE = 1.15  # factor between the estimated diameter and the one found, up to which one look is enough
 _LOOKS = 2
@@ -38,6 +44,7 @@ def label_with(
     *,
     working: float = WORKING,
     rule: Rule = RULE,
+    judge: Judge | None = None,
 ) -> Labels:
     """Label the objects of one image.
 
@@ -48,8 +55,9 @@ def label_with(
         predict: intensities (Y, X) -> maps (3, Y, X) as :func:`instances` takes them.
         image: (Y, X), finite integers or floats.
         diameter: typical diameter of the objects in pixels; estimated when None.
-        working: the diameter in pixels that `predict` knows best.
-        rule: how maps become objects.
+        working: the diameter in pixels at which `predict` is asked.
+        rule: how maps become objects without a judge.
+        judge: what tells which proposals are objects.
 
     Returns:
         (Y, X) int32: 0 is background; numbers are positive, with gaps. A flat or empty image has no objects.
@@ -57,14 +65,42 @@ def label_with(
     scaled = stretched(image)
     if scaled is None:
         return np.zeros(image.shape, np.int32)
+
+    def understood(maps: Image, size: float) -> Labels:
+        return instances(maps, size, rule) if judge is None else _judged(maps, scaled, size, judge)
+
+    return looked_at(predict, scaled, diameter, working=working, understood=understood).labels
+
+
+class Looked(NamedTuple):
+    """What was seen at the last look: maps (3, Y, X), the diameter that was believed, and the labels (Y, X)."""
+
+    maps: Image
+    diameter: float
+    labels: Labels
+
+
+def looked_at(
+    predict: Predict,
+    scaled: Image,
+    diameter: float | None,
+    *,
+    working: float,
+    understood: Callable[[Image, float], Labels],
+) -> Looked:
+    """Look at stretched intensities (Y, X) as :func:`label_with` does.
+
+    `understood` makes labels of maps and the diameter that is believed.
+    """
     size = diameter or believed(_estimate(scaled))
     for _ in range(_LOOKS):
-        labels = _look(predict, scaled, size, working, rule)
-        found = None if diameter else typical_diameter(labels)
+        maps = seen(predict, scaled, size, working)
+        last = Looked(maps, size, understood(maps, size))
+        found = None if diameter else typical_diameter(last.labels)
         if found is None or max(found / size, size / found) <= _AGREE:
             break
         size = believed(found)
-    return labels
+    return last
 
 
 def averaged(predict: Predict, views: int) -> Predict:
@@ -100,10 +136,23 @@ def shape_at(shape: tuple[int, ...], factor: float) -> tuple[int, int]:
     return rows, columns
 
 
-def _look(predict: Predict, scaled: Image, diameter: float, working: float, rule: Rule) -> Labels:
-    shown = resample(scaled, shape_at(scaled.shape, working / diameter))
-    maps = predict(shown)
-    return instances(np.stack([resample(one, (scaled.shape[0], scaled.shape[1])) for one in maps]), diameter, rule)
+def seen(predict: Predict, scaled: Image, diameter: float, working: float) -> Image:
+    """What `predict` says of stretched intensities (Y, X): (3, Y, X).
+
+    They are shown to it at the scale at which `diameter` becomes `working`; see :func:`enlarged`.
+    """
+    maps = predict(resample(scaled, shape_at(scaled.shape, enlarged(diameter, working))))
+    return np.stack([resample(one, (scaled.shape[0], scaled.shape[1])) for one in maps])
+
+
+def enlarged(diameter: float, working: float) -> float:
+    """The factor that brings `diameter` to `working`; over 2 only as far as :data:`WORKING` asks for it."""
+    return min(working / diameter, max(_FINER, WORKING / diameter))
+
+
+def _judged(maps: Image, scaled: Image, diameter: float, judge: Judge) -> Labels:
+    proposals = propose(maps, scaled, diameter)
+    return cut(proposals, judge(proposals.facts) - LEAST)
 
 
 def _estimate(scaled: Image) -> float:

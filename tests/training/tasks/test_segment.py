@@ -146,8 +146,21 @@ def test_a_short_fit_finds_nuclei_and_its_package_does_the_same(task, tmp_path, 
     assert inference.find(tmp_path / "mine").sha256 == package.sha256
     assert json.loads((tmp_path / "mine" / "metrics.json").read_text())["ap_50"] == result.metrics["ap_50"]
     segmenter = objects.build(objects.settings({"model": "nuclei", "package": str(tmp_path / "mine")}))
+    judge = task.judge(result.network)
     for picture in task.kept:
         labels = segmenter.segment(Field.of(picture.image)).labels
-        mine = objects.relabel(task.found(result.network, picture.image))
+        mine = objects.relabel(task.found(result.network, picture.image, judge))
         assert (best_overlaps(mine, labels) > 0.99).all()
         assert labels.max() == mine.max()
+    further = build(Settings(data=task.settings.data, widths=(8, 12, 16), start=tmp_path / "mine")).network()
+    assert all(
+        torch.equal(one.float(), other.float())
+        for one, other in zip(further.state_dict().values(), result.network.state_dict().values(), strict=True)
+    )
+
+
+def test_where_nothing_is_proposed_there_is_no_judge(task):
+    network = task.network()
+    torch.nn.init.zeros_(network.unet.head.weight)
+    torch.nn.init.constant_(network.unet.head.bias, -9.0)
+    assert task.judge(network.eval()) is None

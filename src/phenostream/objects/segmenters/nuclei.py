@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field as Setting
 
+from phenostream.errors import NotFoundError
 from phenostream.objects.plug import SegmenterSettings, digest_of
 from phenostream.values import Objects
 
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phenostream.inference import Model
+    from phenostream.objects.judge import Judge
     from phenostream.values import Field
 
-VERSION = "1"
+VERSION = "2"
 
 
 class Settings(SegmenterSettings):
@@ -29,7 +31,7 @@ class Settings(SegmenterSettings):
         None, ge=2, le=1000, description="Typical diameter of a nucleus; empty: estimated from each image."
     )
     views: Literal[1, 2, 4] = Setting(
-        2, description="Mirror images whose answers are averaged; 1 is fastest, 4 a little better."
+        1, description="Mirror images whose answers are averaged; 2 and 4 are slower and a little better."
     )
     remove_edges: bool = Setting(False, description="Remove objects that touch the border of the image.")
     memory_mb: float = Setting(1024, gt=0, description="Memory of the network; larger images go in tiles.")
@@ -53,6 +55,16 @@ class Nuclei:
         self.digest = digest_of(settings, VERSION, self.package.sha256, without=("package", "threads"))
 
     @cached_property
+    def _judge(self) -> Judge | None:
+        from phenostream.inference import read_weights  # noqa: PLC0415
+        from phenostream.objects.judge import Judge  # noqa: PLC0415
+
+        try:
+            return Judge.of(read_weights(self.package))
+        except NotFoundError:  # a package may come without weights
+            return None
+
+    @cached_property
     def _network(self) -> Model:
         from phenostream.inference import load  # noqa: PLC0415  (ONNX Runtime loads late)
 
@@ -69,7 +81,7 @@ class Nuclei:
         image = channel_of(field, told.channel)
         rule = Rule(**known["rule"])
         maps = averaged(self._maps, told.views)
-        labels = label_with(maps, image, told.diameter, working=known["diameter_px"], rule=rule)
+        labels = label_with(maps, image, told.diameter, working=known["diameter_px"], rule=rule, judge=self._judge)
         tidy = remove_edge_objects(labels) if told.remove_edges else relabel(labels)
         return Objects(field.id, tidy, told.compartment, self.digest)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from pathlib import Path  # noqa: TC003  (pydantic reads it)
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -11,15 +12,27 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 
-from phenostream.inference import Image, Output
-from phenostream.objects.instances import RULE, Rule, typical_diameter
+from phenostream.inference import Image, Output, open_package, read_weights
+from phenostream.objects.instances import RULE, Rule, instances, typical_diameter
+from phenostream.objects.judge import PREFIX
+from phenostream.objects.proposals import propose
 from phenostream.objects.resample import resample
-from phenostream.objects.trained import PERCENTILES, WORKING, averaged, label_with, shape_at, stretched
+from phenostream.objects.trained import (
+    FINEST,
+    PERCENTILES,
+    WORKING,
+    averaged,
+    label_with,
+    looked_at,
+    shape_at,
+    stretched,
+)
 from phenostream.training.configured import Configured
 from phenostream.training.export import write_network
 from phenostream.training.losses.segment import map_losses
 from phenostream.training.networks.unet import UNet
 from phenostream.training.segmentation.augment import cut, nothing, photograph
+from phenostream.training.segmentation.judging import learn, overlaps
 from phenostream.training.segmentation.pictures import Picture, hashes, read_pictures
 from phenostream.training.segmentation.precision import matches, precision
 from phenostream.training.segmentation.targets import HEAVIEST, MAPS, targets
@@ -32,10 +45,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from phenostream.inference import Package
+    from phenostream.objects.judge import Judge
+    from phenostream.objects.trained import Predict
 
 _TOUCHING, _SEEN = 0.35, 0.75  # shares of windows with a contact in them, and with at least an object
 _PLACES = 400  # that are kept of each picture
-_VIEWS = 2  # as the segmenter's default
+_VIEWS = 1  # as the segmenter's default
+_JUDGED = 150  # pictures from which the judge learns, about: more teach it nothing new
 _RARE = 0.35  # 0: images of all shapes are drawn alike; 1: each shape as often
 
 
@@ -45,16 +61,18 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: Path = Field(description="Folder of images/*.tif and masks/*.tif, or of zip files that hold them.")
+    start: Path | None = Field(None, description="Package whose weights the network starts from; empty: fresh ones.")
     name: str = Field("nuclei", description="Name of the package.")
     folds: int = Field(5, ge=2, description="Parts into which the images are dealt for cross-validation.")
     fold: int | None = Field(None, ge=0, description="Part kept for validation; empty: all images are learnt from.")
     deal: int = Field(0, ge=0, description="Seed of the dealing.")
     examples: int = Field(2000, ge=1, description="Windows an epoch.")
     side: int = Field(128, ge=32, multiple_of=16, description="Side of a window.")
-    diameter: float = Field(WORKING, gt=4, description="Typical diameter at which objects are shown to the network.")
+    diameter: float = Field(WORKING, gt=4, description="Typical diameter at which the network learns objects.")
+    shown: float = Field(FINEST, gt=4, description="Typical diameter at which the finished network is shown them.")
     empty: float = Field(0.01, ge=0, lt=1, description="Share of windows with nothing but noise.")
     widths: tuple[int, ...] = Field((32, 64, 128, 192), min_length=2, description="Channels of the network's levels.")
-    rule: Rule = Field(RULE, description="How maps become objects; kept in the package.")
+    rule: Rule = Field(RULE, description="How maps become objects without a judge; kept in the package.")
 
     @model_validator(mode="after")
     def fold_is_one_of_the_folds(self) -> Self:
@@ -115,8 +133,13 @@ class Segmentation(Configured[Settings]):
     """Foreground, depth and contact of the objects of annotated images."""
 
     def network(self) -> nn.Module:
-        """A network with fresh weights."""
-        return MapNet(self.settings.widths)
+        """A network with fresh weights, or with those of another package of the same widths."""
+        network = MapNet(self.settings.widths)
+        if self.settings.start is not None:
+            known = read_weights(open_package(self.settings.start)).items()
+            own = {name: torch.from_numpy(value) for name, value in known if not name.startswith(PREFIX)}
+            network.load_state_dict(own)
+        return network
 
     def __len__(self) -> int:
         """Windows an epoch."""
@@ -138,12 +161,16 @@ class Segmentation(Configured[Settings]):
         """The images that are not learnt from."""
         return [one for one, part in zip(self.pictures, self.parts, strict=True) if part == self.settings.fold]
 
+    @property
+    def learnt(self) -> list[Picture]:
+        """The images that are learnt from."""
+        return [one for one, part in zip(self.pictures, self.parts, strict=True) if part != self.settings.fold]
+
     @cached_property
     def _prepared(self) -> tuple[list[Prepared], NDArray[np.float64]]:
         """The images learnt from, and how often each is drawn."""
-        learnt = [one for one, part in zip(self.pictures, self.parts, strict=True) if part != self.settings.fold]
-        ready = [prepare(one, self.settings.diameter) for one in learnt]
-        return ready, shares([one.image.shape for one in learnt], [one.image.numel() for one in ready])
+        ready = [prepare(one, self.settings.diameter) for one in self.learnt]
+        return ready, shares([one.image.shape for one in self.learnt], [one.image.numel() for one in ready])
 
     def example(self, index: int, rng: np.random.Generator) -> Mapping[str, Any]:
         """One window: `image` (1, side, side), `maps` (3, side, side), `weight` (side, side).
@@ -169,9 +196,10 @@ class Segmentation(Configured[Settings]):
 
     def validate(self, network: nn.Module) -> Mapping[str, float]:
         """Average precision on the images kept, the diameter estimated from each; nothing without such images."""
-        counts = [matches(one.labels, self.found(network, one.image)) for one in self.kept]
-        if not counts:
+        if not self.kept:
             return {}
+        judge = self.judge(network)
+        counts = [matches(one.labels, self.found(network, one.image, judge)) for one in self.kept]
         each, total = precision(np.stack(counts)), precision(np.sum(counts, axis=0)[None])[0]
         return {
             "ap_50": float(each[:, 0].mean()),
@@ -180,17 +208,33 @@ class Segmentation(Configured[Settings]):
             "pooled_ap_mean": float(total.mean()),
         }
 
-    def found(self, network: nn.Module, image: NDArray[Any]) -> NDArray[np.int32]:
+    def found(self, network: nn.Module, image: NDArray[Any], judge: Judge | None = None) -> NDArray[np.int32]:
         """What `network` finds in `image` (Y, X)."""
+        told = self.settings
+        return label_with(_predict(network), image, working=told.shown, rule=told.rule, judge=judge)
 
-        def predict(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-            unet: UNet = network.unet  # type: ignore[assignment]
-            fill = [(0, -length % unet.stride) for length in plane.shape]
-            tensor = torch.from_numpy(np.pad(plane, fill, mode="reflect"))[None, None]
-            maps = network(tensor.to(next(network.parameters()).device)).detach().float().sigmoid()[0].cpu().numpy()
-            return np.asarray(maps[:, : plane.shape[0], : plane.shape[1]], np.float32)
+    def judge(self, network: nn.Module) -> Judge | None:
+        """What tells which proposals in the maps of `network` are objects, learnt from some of the same images.
 
-        return label_with(averaged(predict, _VIEWS), image, working=self.settings.diameter, rule=self.settings.rule)
+        Maps of these are no better than those of others: the network is too small and too little trained for that.
+        None where nothing is proposed.
+        """
+        told = self.settings
+        facts, found = [], []
+        for one in self.learnt[:: math.ceil(len(self.learnt) / _JUDGED)]:
+            scaled = stretched(one.image)
+            if scaled is not None:
+                seen = looked_at(
+                    _predict(network),
+                    scaled,
+                    None,
+                    working=told.shown,
+                    understood=lambda maps, size: instances(maps, size, told.rule),
+                )
+                proposals = propose(seen.maps, scaled, seen.diameter)
+                facts.append(proposals.facts)
+                found.append(overlaps(proposals, one.labels))
+        return learn(facts, found) if any(len(one) for one in found) else None
 
     def data(self) -> Mapping[str, str]:
         """Hashes of the files learnt from."""
@@ -205,6 +249,8 @@ class Segmentation(Configured[Settings]):
         """
         weights = stored(network)
         network.load_state_dict(weights)
+        judge = self.judge(network)
+        judging = judge.tensors() if judge else {}
         unet: UNet = network.unet  # type: ignore[assignment]
         graph = nn.Sequential(network, nn.Sigmoid()).eval()
         side = unet.stride * (2 * unet.halo // unet.stride + 2)
@@ -216,14 +262,14 @@ class Segmentation(Configured[Settings]):
             test=test.numpy(),
             outputs=[Output("maps", MAPS, halo=unet.halo, description="Each 0 to 1.")],
             dynamic={0: "n", 2: "y", 3: "x"},
-            weights=weights,
+            weights=weights | {name: torch.from_numpy(value) for name, value in judging.items()},
             name=told.name,
             description="Nuclei in fluorescence images: foreground, depth and contact maps from which objects are cut.",
             image=Image(["intensity"], stride=unet.stride),
             training=training,
             metrics=metrics,
             settings={
-                "diameter_px": told.diameter,
+                "diameter_px": told.shown,
                 "percentiles": list(PERCENTILES),
                 "rule": told.rule._asdict(),
                 "widths": list(told.widths),
@@ -231,6 +277,20 @@ class Segmentation(Configured[Settings]):
             tags=["fluorescence", "nuclei", "segmentation"],
             replace=True,
         )
+
+
+def _predict(network: nn.Module) -> Predict:
+    """The maps of `network` for intensities (Y, X), averaged over as many views as the segmenter takes."""
+
+    def predict(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+        unet: UNet = network.unet  # type: ignore[assignment]
+        fill = [(0, -length % unet.stride) for length in plane.shape]
+        tensor = torch.from_numpy(np.pad(plane, fill, mode="reflect"))[None, None]
+        with torch.no_grad():
+            maps = network(tensor.to(next(network.parameters()).device)).float().sigmoid()[0].cpu().numpy()
+        return np.asarray(maps[:, : plane.shape[0], : plane.shape[1]], np.float32)
+
+    return averaged(predict, _VIEWS)
 
 
 def stored(network: nn.Module) -> dict[str, Tensor]:
