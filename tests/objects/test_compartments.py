@@ -111,6 +111,8 @@ def test_what_is_wrong_is_named(found):
     field, objs = found
     with pytest.raises(RecipeError, match=r"cells\.distance"):
         objects.settings({"model": "classical", "cells": {"distance": -1}})
+    with pytest.raises(RecipeError, match="round nuclei"):
+        objects.settings({"model": "classical", "compartment": "Cells", "cells": {}})
     with pytest.raises(ChannelMissingError):
         objects.compartments(objs, field, objects.CellSettings(channel="ER"))
 

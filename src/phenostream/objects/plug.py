@@ -10,9 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic import Field as Setting
 
 from phenostream.errors import RecipeError
@@ -46,6 +53,13 @@ class SegmenterSettings(BaseModel):
         None,
         description="Find the cell and the cytoplasm of each object too; `{}` for the defaults; none if not given.",
     )
+
+    @model_validator(mode="after")
+    def cells_are_found_round_other_objects(self) -> Self:
+        """The columns of objects called Cells would be those of the cells round them."""
+        if self.cells and self.compartment in ("Cells", "Cytoplasm"):
+            raise ValueError(f"`cells` are found round nuclei, not round a compartment {self.compartment}")
+        return self
 
     @model_serializer(mode="wrap")
     def only_what_was_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
