@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phenostream.errors import DiskFullError
+from phenostream.errors import BusyError, DiskFullError
 from phenostream.stream import Inline, run
 from phenostream.stream.budget import Lease
 from phenostream.stream.claims import SharedBudget, place_for
@@ -203,6 +203,17 @@ def test_a_folder_where_work_goes_on_is_not_touched(dead: Path, join: Callable[.
         assert str(dead) in str(alive.others()[0])
         assert (dead / "spool" / "left").is_file()
     assert alive.lease(20)
+
+
+def test_who_comes_back_waits_until_a_neighbour_has_cleared_up(dead: Path) -> None:
+    with (dead / "lock").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        threading.Timer(0.3, lambda: fcntl.flock(file, fcntl.LOCK_UN)).start()
+        start = time.monotonic()
+        with locked(dead):
+            assert time.monotonic() - start > 0.1
+            with pytest.raises(BusyError, match=str(os.getpid())), locked(dead):
+                pass
 
 
 def test_nothing_but_the_spool_of_a_run_folder_is_ever_deleted(

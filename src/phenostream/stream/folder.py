@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from contextlib import contextmanager
+import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phenostream import disk
-from phenostream.errors import DiskFullError
+from phenostream.errors import BusyError, DiskFullError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
 _REMEDY = "free disk space or choose another folder, then run again: nothing is lost"
+_PATIENCE = 10.0
+_PAUSE = 0.05
 _NETWORK = {
     "nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "beegfs", "gpfs", "glusterfs", "pvfs2",
     "fuse.sshfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone", "fuse.glusterfs", "fuse.ceph", "fuse.davfs2",
@@ -56,9 +59,32 @@ def explain(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the folder for this process. Raises BusyError with the pid of the one that has it."""
-    with named_disk(path), disk.locked(path):
+    """Hold the folder for this process. Raises BusyError with the pid of the one that has it.
+
+    While nobody works in it, a run beside it may be clearing up after the one that died there: that is waited for.
+    """
+    with named_disk(path), ExitStack() as stack:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                stack.enter_context(disk.locked(path))
+                break
+            except BusyError:
+                if _lives(disk.holder(path)) or time.monotonic() > deadline:
+                    raise
+            time.sleep(_PAUSE)
         yield
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid > 0
 
 
 def network_of(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
