@@ -107,7 +107,9 @@ def test_same_radial_zernikes(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["size_shape", "intensity", "radial_distribution", "zernike", "neighbors"])
+@pytest.mark.parametrize(
+    "name", ["size_shape", "feret", "intensity", "granularity", "radial_distribution", "zernike", "neighbors"]
+)
 def test_ten_thousand_objects(name):
     rng = np.random.default_rng(11)
     labels = np.zeros((1100, 1100), np.int32)
