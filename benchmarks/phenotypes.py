@@ -1,6 +1,6 @@
 """Phenotypes of the MitoCheck crops: weighted F1 by features, rescaling, model and split.
 
-Run ``python benchmarks/phenotypes.py --out FOLDER [--data FOLDER] [--splits image well]``. One core, hours for all.
+Run ``python benchmarks/phenotypes.py --out FOLDER [--data FOLDER] [--splits image well]``. One core, half an hour for all.
 Described crops are kept in FOLDER and used again.
 """
 
