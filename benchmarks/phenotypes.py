@@ -1,7 +1,7 @@
 """Phenotypes of the MitoCheck crops: weighted F1 by features, rescaling, model and split.
 
-Run ``python benchmarks/phenotypes.py --out FOLDER [--data FOLDER] [--splits image well]``. One core, half an hour for all.
-Described crops are kept in FOLDER and used again.
+Run ``python benchmarks/phenotypes.py --out FOLDER [--data FOLDER] [--splits image well]``. One core, for all
+about half an hour. Described crops are kept in FOLDER and used again.
 """
 
 from __future__ import annotations
