@@ -43,7 +43,6 @@ def test_size_and_shape(found):
     regions = [regionprops(inside.astype(np.uint8))[0] for inside in pixels]
     area = np.array([one.area for one in regions])
     moments = np.array([one.inertia_tensor_eigvals for one in regions]) + 1 / 12  # pixels are squares, not points
-    assert np.allclose(fact(proposals, "logarithm of the area in pixels"), np.log(area))
     disc = "logarithm of the area over that of a disc of the typical diameter"
     assert np.allclose(fact(proposals, disc), np.log(area / (np.pi / 4 * DIAMETER**2)))
     thick = moments[:, 1] > 0.5
@@ -116,3 +115,19 @@ def test_borders(found):
         assert fact(proposals, "of the next joining: its share of the area")[one] == pytest.approx(
             pixels[one].sum() / (small + large)
         )
+
+
+def test_magnification_does_not_change_them():
+    rng = np.random.default_rng(7)
+    depth, image = (ndimage.gaussian_filter(rng.random((40, 50)), 4) for _ in range(2))
+    depth, image = ((one - one.min()) / np.ptp(one) for one in (depth, image))
+    maps = np.stack([depth > 0.45, depth, np.zeros_like(depth)]).astype(np.float32)
+    plain = propose(maps, image.astype(np.float32), DIAMETER)
+    twice = propose(np.kron(maps, np.ones((1, 2, 2))), np.kron(image, np.ones((2, 2))).astype(np.float32), 2 * DIAMETER)
+    roots = [one.facts[fact(one, "persistence at which it joins the next, 1 if never") == 1] for one in (plain, twice)]
+    large = [one[one[:, 0] > -1] for one in roots]
+    assert len(large[0]) == len(large[1]) > 0
+    for name in ("mean probability", "mean depth", "area over that of the ellipse with its moments"):
+        here, there = (sorted(one[:, FACTS.index(name)]) for one in large)
+        assert np.allclose(here, there, atol=0.03)
+    assert np.allclose(sorted(large[0][:, 0]), sorted(large[1][:, 0]), atol=0.02)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from phenostream.objects.facts import FACTS
 from phenostream.objects.instances import Rule, instances, typical_diameter
+from phenostream.objects.judge import Judge
 from phenostream.objects.resample import resample
 from phenostream.objects.trained import WORKING, averaged, label_with, shape_at, stretched
 from phenostream.testing.segmenters import best_overlaps, nuclei
@@ -133,3 +135,24 @@ def test_views_are_mirrored_there_and_back():
         assert len({one.tobytes() for one in seen}) == len(seen) == views
         assert np.allclose(maps[0], image)
     assert np.allclose(maps[1], 9.5)  # a ramp over all mirror images is flat
+
+
+def liking(fact, limit, sign):
+    """A judge to whom an object is what has less (1) or more (-1) than `limit` of `fact`."""
+    hidden = np.zeros((1, 1, len(FACTS)))
+    hidden[0, 0, FACTS.index(fact)] = sign
+    middle = np.full(len(FACTS), limit - sign * 3.5)
+    return Judge(middle, np.ones(len(FACTS)), hidden, np.zeros((1, 1)), np.full((1, 1), -20.0), np.array([70.0]))
+
+
+def test_a_judge_decides_what_is_joined():
+    pair = touching()
+
+    def predict(image):
+        return np.stack([resample(one, image.shape) for one in maps_of(pair)])
+
+    image = np.where(pair > 0, 200, 10)
+    size = "logarithm of the area over that of a disc of the typical diameter"
+    assert np.unique(label_with(predict, image, 38, judge=liking(size, 0.3, -1))).size == 2
+    assert np.unique(label_with(predict, image, 38, judge=liking(size, 0.3, 1))).size == 3
+    assert not label_with(predict, image, 38, judge=liking(size, -3, 1)).any()

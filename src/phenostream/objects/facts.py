@@ -1,7 +1,8 @@
 """What is known of proposals for objects: size, shape, what a network says of their pixels, light, what parts them.
 
-All but two facts are relative, to the typical object or to another part of the same one. Whatever is needed are sums,
-extremes and borders of fragments; those of their unions follow without another look at a pixel.
+All facts are relative, to the typical object or to another part of the same one: none changes with the magnification
+or with the light. Needed are sums, extremes and borders of fragments; those of their unions follow without another look
+at a pixel.
 """
 
 from __future__ import annotations
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 FACTS = (
     "logarithm of the area over that of a disc of the typical diameter",
     "logarithm of the area over the median area of the image's usual proposals",
-    "logarithm of the area in pixels",
-    "logarithm of the typical diameter in pixels",
     "mean probability",
     "greatest probability",
     "mean depth",
@@ -154,7 +153,7 @@ def borders(fragments: Labels, planes: Planes) -> Borders:
 def facts(
     leaves: Known, children: Indices, persistence: Floats, between: Borders, diameter: float, pixels: int
 ) -> Floats:
-    """What is known of each node of a forest of fragments: (N, 32) in the order of :data:`FACTS`.
+    """What is known of each node of a forest of fragments: (N, 30) in the order of :data:`FACTS`.
 
     Args:
         leaves: the fragments.
@@ -182,8 +181,6 @@ def facts(
     columns = (
         np.log(sums.area / disc),
         np.log(sums.area / area),
-        np.log(sums.area),
-        np.full(count, np.log(diameter)),
         sums.probability / sums.area,
         surest,
         sums.depth / sums.area,

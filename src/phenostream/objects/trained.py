@@ -26,11 +26,9 @@ if TYPE_CHECKING:
 Predict: TypeAlias = "Callable[[NDArray[np.float32]], NDArray[np.float32]]"
 
 PERCENTILES = 1.0, 99.8  # which become 0 and 1
-WORKING = 16.0  # diameter in pixels at which objects were shown to the network while it learnt
-FINEST = 23.0  # diameter in pixels at which it is shown them later, where the image has as much to tell
+WORKING = 16.0  # diameter in pixels at which objects are shown to the network
 _SIZES = 4.0, 500.0  # diameters in pixels that are believed
 _LARGEST = 3.0  # factor by which an image is enlarged at most
-_FINER = 2.0  # factor by which it is enlarged at most for more than the working diameter
 _SMALLEST = 16  # pixels of the shortest side that is left
 _AGREE = 1.15  # factor between the estimated diameter and the one found, up to which one look is enough
 _LOOKS = 2
@@ -139,15 +137,10 @@ def shape_at(shape: tuple[int, ...], factor: float) -> tuple[int, int]:
 def seen(predict: Predict, scaled: Image, diameter: float, working: float) -> Image:
     """What `predict` says of stretched intensities (Y, X): (3, Y, X).
 
-    They are shown to it at the scale at which `diameter` becomes `working`; see :func:`enlarged`.
+    They are shown to it at the scale at which `diameter` becomes `working`.
     """
-    maps = predict(resample(scaled, shape_at(scaled.shape, enlarged(diameter, working))))
+    maps = predict(resample(scaled, shape_at(scaled.shape, working / diameter)))
     return np.stack([resample(one, (scaled.shape[0], scaled.shape[1])) for one in maps])
-
-
-def enlarged(diameter: float, working: float) -> float:
-    """The factor that brings `diameter` to `working`; over 2 only as far as :data:`WORKING` asks for it."""
-    return min(working / diameter, max(_FINER, WORKING / diameter))
 
 
 def _judged(maps: Image, scaled: Image, diameter: float, judge: Judge) -> Labels:

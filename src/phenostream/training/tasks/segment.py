@@ -18,7 +18,6 @@ from phenostream.objects.judge import PREFIX
 from phenostream.objects.proposals import propose
 from phenostream.objects.resample import resample
 from phenostream.objects.trained import (
-    FINEST,
     PERCENTILES,
     WORKING,
     averaged,
@@ -31,7 +30,7 @@ from phenostream.training.configured import Configured
 from phenostream.training.export import write_network
 from phenostream.training.losses.segment import map_losses
 from phenostream.training.networks.unet import UNet
-from phenostream.training.segmentation.augment import cut, nothing, photograph
+from phenostream.training.segmentation.augment import cut, grainy, nothing, photograph
 from phenostream.training.segmentation.judging import learn, overlaps
 from phenostream.training.segmentation.pictures import Picture, hashes, read_pictures
 from phenostream.training.segmentation.precision import matches, precision
@@ -50,8 +49,8 @@ if TYPE_CHECKING:
 
 _TOUCHING, _SEEN = 0.35, 0.75  # shares of windows with a contact in them, and with at least an object
 _PLACES = 400  # that are kept of each picture
-_VIEWS = 1  # as the segmenter's default
-_JUDGED = 150  # pictures from which the judge learns, about: more teach it nothing new
+_VIEWS = 2  # as the segmenter's default
+_JUDGED = 100  # pictures from which the judge learns, about: more teach it nothing new
 _RARE = 0.35  # 0: images of all shapes are drawn alike; 1: each shape as often
 
 
@@ -69,7 +68,7 @@ class Settings(BaseModel):
     examples: int = Field(2000, ge=1, description="Windows an epoch.")
     side: int = Field(128, ge=32, multiple_of=16, description="Side of a window.")
     diameter: float = Field(WORKING, gt=4, description="Typical diameter at which the network learns objects.")
-    shown: float = Field(FINEST, gt=4, description="Typical diameter at which the finished network is shown them.")
+    shown: float = Field(WORKING, gt=4, description="Typical diameter at which the finished network is shown them.")
     empty: float = Field(0.01, ge=0, lt=1, description="Share of windows with nothing but noise.")
     widths: tuple[int, ...] = Field((32, 64, 128, 192), min_length=2, description="Channels of the network's levels.")
     rule: Rule = Field(RULE, description="How maps become objects without a judge; kept in the package.")
@@ -216,13 +215,15 @@ class Segmentation(Configured[Settings]):
     def judge(self, network: nn.Module) -> Judge | None:
         """What tells which proposals in the maps of `network` are objects, learnt from some of the same images.
 
+        Every other one is seen with noise.
         Maps of these are no better than those of others: the network is too small and too little trained for that.
         None where nothing is proposed.
         """
         told = self.settings
         facts, found = [], []
-        for one in self.learnt[:: math.ceil(len(self.learnt) / _JUDGED)]:
-            scaled = stretched(one.image)
+        for number, one in enumerate(self.learnt[:: math.ceil(len(self.learnt) / _JUDGED)]):
+            image = grainy(one.image, np.random.default_rng(number)) if number % 2 else one.image
+            scaled = stretched(image)
             if scaled is not None:
                 seen = looked_at(
                     _predict(network),
