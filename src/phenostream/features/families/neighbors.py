@@ -6,6 +6,7 @@ among equals the lower number comes first.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -74,7 +75,7 @@ def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
     labels = _expanded(scene.labels) if settings.method == "expand" else scene.labels
     reach = settings.distance if settings.method == "within" else 1
     out[:, :2] = _touching(labels, len(scene), _disk(reach), _disk(reach + 0.5))
-    out[:, 2:] = _closest(_centroids(labels, len(scene)), scene.numbers)
+    out[:, 2:] = closest(_centroids(labels, len(scene)), scene.numbers)
     return out
 
 
@@ -91,15 +92,18 @@ def _disk(radius: float) -> NDArray[np.int64]:
     return np.column_stack([rows[inside], cols[inside]])
 
 
-def _closest(centres: NDArray[np.float64], numbers: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(n, 5): number of and distance to the closest and the second closest object, angle between the two."""
+def closest(centres: NDArray[np.float64], numbers: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n, 5): number of and distance to the closest and the second closest object, angle between the two.
+
+    `centres` are (n, 2) or (n, 3), n at least 2.
+    """
     first, second = _nearest_two(centres)
     out = np.zeros((len(centres), 5))
     one = centres[first] - centres
-    out[:, 0], out[:, 1] = numbers[first], np.hypot(*one.T)
+    out[:, 0], out[:, 1] = numbers[first], reduce(np.hypot, one.T)
     if len(centres) > 2:
         other = centres[second] - centres
-        out[:, 2], out[:, 3] = numbers[second], np.hypot(*other.T)
+        out[:, 2], out[:, 3] = numbers[second], reduce(np.hypot, other.T)
         with np.errstate(invalid="ignore"):
             cosine = (one * other).sum(axis=1) / np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
             out[:, 4] = np.rad2deg(np.arccos(np.clip(cosine, -1, 1)))
@@ -108,7 +112,7 @@ def _closest(centres: NDArray[np.float64], numbers: NDArray[np.int64]) -> NDArra
 
 def _nearest_two(centres: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Indices of the two nearest others; the second repeats the first where there are only two objects."""
-    count = min(len(centres), 8)
+    count = min(len(centres), 2 ** (centres.shape[1] + 1))
     _, found = KDTree(centres).query(centres, k=count)
     # The tree returns equals in any order, and so many objects at one distance are not met on a pixel grid by chance.
     squares = ((centres[found] - centres[:, None]) ** 2).sum(axis=2)
