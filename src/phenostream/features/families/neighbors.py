@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from phenostream.features.scene import Scene
 
-VERSION = 1
+VERSION = 2
 
 _UNITS = {
     "NumberOfNeighbors": "1",
@@ -75,7 +75,8 @@ def compute(scene: Scene, settings: Settings) -> NDArray[np.float64]:
     labels = _expanded(scene.labels) if settings.method == "expand" else scene.labels
     reach = settings.distance if settings.method == "within" else 1
     out[:, :2] = _touching(labels, len(scene), _disk(reach), _disk(reach + 0.5))
-    out[:, 2:] = closest(_centroids(labels, len(scene)), scene.numbers)
+    # As they are, grown or not: what lies closest does not depend on how far others could grow.
+    out[:, 2:] = closest(_centroids(scene.labels, len(scene)), scene.numbers)
     return out
 
 
