@@ -20,9 +20,7 @@ def test_the_closest_of_grown_objects_are_those_of_the_objects_as_they_are() -> 
     apart = cdist(centres, centres) + np.diag(np.full(5, np.inf))
     order = np.argsort(apart, axis=1)
     for place, word in enumerate(("FirstClosest", "SecondClosest")):
-        assert (
-            found[f"Nuclei_Neighbors_{word}ObjectNumber_Expanded"].to_pylist() == list(order[:, place] + 1)
-        )
+        assert found[f"Nuclei_Neighbors_{word}ObjectNumber_Expanded"].to_pylist() == list(order[:, place] + 1)
         distance = found[f"Nuclei_Neighbors_{word}Distance_Expanded"].to_numpy()
         np.testing.assert_allclose(distance, np.take_along_axis(apart, order, 1)[:, place], rtol=1e-6)
 
