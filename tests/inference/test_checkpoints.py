@@ -195,6 +195,12 @@ def test_checkpoints_of_old_pytorch_are_refused_by_name(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "a.pth")
 
 
+def test_a_text_with_a_wrong_escape_is_no_warning(tmp_path: Path) -> None:
+    program = _tensor("K\2K\2\x86", "K\2K\1\x86").replace(b"_utils", b"\\outils", 1)
+    with pytest.raises(PhenostreamError):
+        read_checkpoint(_written(tmp_path / "a.pth", program, {"data/0": bytes(16)}))
+
+
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_byte_gives_tensors_or_a_named_error(tmp_path: Path, data: st.DataObject) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import pickletools
+import warnings
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -161,10 +162,12 @@ class _Machine:
 
     def run(self, program: bytes) -> Any:
         try:
-            for count, (code, argument, _) in enumerate(pickletools.genops(program)):
-                if code.name == "STOP":
-                    return self.stack.pop()
-                self._follow(code.name, argument, count)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of Python, on escapes that a damaged text has
+                for count, (code, argument, _) in enumerate(pickletools.genops(program)):
+                    if code.name == "STOP":
+                        return self.stack.pop()
+                    self._follow(code.name, argument, count)
         except (HostileError, DamagedError, TooLargeError):
             raise
         except (ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
