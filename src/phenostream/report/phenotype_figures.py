@@ -84,11 +84,14 @@ def _bars(header: Sequence[str], rows: Sequence[tuple[str, Sequence[scores.Bar]]
     thick = 0.8 / len(header)
     for at, name in enumerate(header):
         values = [marks[at].value or 0.0 for _, marks in rows]
-        axes.barh(np.arange(len(rows)) + at * thick, values, thick, label=name, color=GROUPS[at % len(GROUPS)])
+        again, colour = divmod(at, len(GROUPS))  # hatched where all colours are taken
+        axes.barh(np.arange(len(rows)) + at * thick, values, thick, label=name, color=GROUPS[colour],
+                  hatch="////" if again else None, edgecolor="white", linewidth=0)  # fmt: skip
     axes.set_yticks(np.arange(len(rows)) + 0.4 - thick / 2, [name for name, _ in rows])
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set(xlabel="F1", xlim=(0, 1))
-    axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.12), frameon=False)
+    figure.legend(fontsize=7, loc="outside lower center", frameon=False)
     return figure
 
 

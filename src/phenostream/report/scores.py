@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from phenostream.report.phenotypes import Model, Phenotypes, Split
 
 _CONFUSIONS = 4
-_COLUMNS = 8
+_COLUMNS = 12
 _CURVE_POINTS = 250
 _DASH = "\u2013"
 
@@ -57,7 +57,7 @@ def scores(results: Phenotypes) -> list[Score]:
 
 
 def by_class(results: Phenotypes) -> tuple[list[str], list[tuple[str, list[Bar]]]]:
-    """Headers, and F1 of each class under the first eight models and splits that tell it."""
+    """Headers, and F1 of each class under the first twelve models and splits that tell it."""
     told = [(model, split) for model, split in _all(results) if split.per_class][:_COLUMNS]
     rows = []
     for name in results.classes:
