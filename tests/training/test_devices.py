@@ -24,6 +24,7 @@ SETTINGS = {"examples": 24, "norm": "group", "dropout": 0.0}
 
 CHILD = """
 import json, os, sys, torch
+from pathlib import Path
 from phenostream.training import FitSettings, fit, registry
 torch.set_num_threads(1)
 folder, train, settings, stop = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3]), int(sys.argv[4])
@@ -38,6 +39,9 @@ try:
     open(f"{folder}/rank{os.environ['RANK']}.json", "w").write(words)
 except KeyboardInterrupt:
     open(f"{folder}/interrupted{os.environ['RANK']}", "w").close()
+tasks = Path("/proc/self/task").glob("*/comm")
+left = [name for name in (task.read_text().strip() for task in tasks) if "gloo" in name]
+assert not left, f"threads of the group outlive the fit, and may abort the process at its exit: {left}"
 """
 
 

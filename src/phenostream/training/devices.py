@@ -6,6 +6,8 @@ every batch, and gradients are averaged (DistributedDataParallel; NCCL on GPUs, 
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,10 +86,14 @@ def team(device: str = "auto") -> Iterator[Team]:
     mine = pick(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
     if mine.type == "cuda":
         torch.cuda.set_device(mine)
+    # Its functions keep, as their default, the group that there is at import: none, if it is imported first.
+    importlib.import_module("torch.distributed.nn")
     distributed.init_process_group("nccl" if mine.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield Team(mine, distributed.get_rank(), world)
     finally:
+        # Its threads end with the last object that knows the group; one that outlives Python aborts the process.
+        gc.collect()
         distributed.destroy_process_group()
 
 

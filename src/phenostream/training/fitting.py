@@ -138,6 +138,7 @@ def fit(
         stack.enter_context(held(folder) if team.leads else nullcontext())
         asked = stack.enter_context(listening())
         run = _Run(task, settings, folder, team, seed, asked, progress)
+        stack.callback(run.learner.leave)
         return run.to_the_end()
 
 

@@ -82,6 +82,10 @@ class Learner:
             self.ema.update(self.network)
         return {"loss": loss.detach(), **told, "gradient": norm, "learning_rate": rate}
 
+    def leave(self) -> None:
+        """Let go of the other processes; the network stays, and learns no more."""
+        self._objective = self.network
+
     def state(self) -> dict[str, Any]:
         """All that a later process needs to go on exactly here."""
         return {
