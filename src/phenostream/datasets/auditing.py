@@ -93,7 +93,7 @@ def audit(
         PhenostreamError: a fault that may pass, or none of the sites can be read.
     """
     given = screen if isinstance(screen, Screen) else Screen(tuple(screen))
-    fields, found = separate(given.fields)
+    fields, found = separate(given)
     kind = kind_of(fields, settings.channels)
     batches = [fields[start : start + _BATCH] for start in range(0, len(fields), _BATCH)]
     calls = [(number, tuple(batch)) for number, batch in enumerate(batches)]
@@ -104,10 +104,9 @@ def audit(
         if progress:
             progress(min(len(seen) * _BATCH, len(fields)), len(fields))
     judged = [one for number in sorted(seen) for one in seen[number]]
-    absent = [Finding(one, "missing", "a table tells of it, and no image is there") for one in given.absent]
-    inputs = len(given.fields) + len(absent)
-    wrong = len({one.id for one in judged}) + len(found) + len(absent)
-    return Audit(inputs, inputs - wrong, (*judged, *found, *absent), kind, given.unmatched)
+    inputs = len(fields) + len(found)
+    wrong = len({one.id for one in judged}) + len(found)
+    return Audit(inputs, inputs - wrong, (*judged, *found), kind, given.unmatched)
 
 
 def estimate(screen: Screen | Iterable[Field], *, settings: PackSettings = _DEFAULTS, sample: int = 8) -> Estimate:
@@ -115,7 +114,7 @@ def estimate(screen: Screen | Iterable[Field], *, settings: PackSettings = _DEFA
 
     Raises as `audit` does, and RecipeError where the strategy does not fit the sites.
     """
-    fields, _ = separate(screen.fields if isinstance(screen, Screen) else screen)
+    fields, _ = separate(screen)
     kind = kind_of(fields, settings.channels)
     shelves = arrange(fields, settings.strategy, settings.seed, by=settings.by, size=settings.sites_per_shelf)
     sizes = _sampled(fields, kind, sample)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from phenostream.datasets.coding import DTYPES, Coding
-from phenostream.datasets.screens import chosen
+from phenostream.datasets.screens import Screen, chosen
 from phenostream.datasets.statistics import SiteStatistics, of_site
 from phenostream.errors import ChannelMissingError, EmptyError, PhenostreamError, WrongDtypeError, WrongShapeError
 
@@ -109,17 +109,23 @@ def suspicions(statistics: SiteStatistics, saturated_share: float) -> tuple[str,
     return (*words, *(["saturated"] if (statistics.saturated > saturated_share).any() else []))
 
 
-def separate(fields: Iterable[Field]) -> tuple[list[Field], list[Finding]]:
-    """Sites each once, and the later ones of those that come again."""
+def separate(screen: Screen | Iterable[Field]) -> tuple[list[Field], list[Finding]]:
+    """The sites of a screen each once, and what stands beside them: sites that come again, copies, absent sites."""
+    given = screen if isinstance(screen, Screen) else Screen(tuple(screen))
     known: dict[FieldId, Field] = {}
-    again = []
-    for one in fields:
+    beside = []
+    for one in given.fields:
         if (first := known.get(one.id)) is None:
             known[one.id] = one
             continue
         keys = ", ".join(plane.key for plane in first.planes) or "another array"
-        again.append(finding(one, "duplicate", f"the same site as {keys}"))
-    return list(known.values()), again
+        beside.append(finding(one, "duplicate", f"the same site as {keys}"))
+    beside += [
+        Finding(one.id, "duplicate", f"the same as {', '.join(one.kept)}, which is read", one.files)
+        for one in given.duplicates
+    ]
+    beside += [Finding(one, "missing", "a table tells of it, and no image is there") for one in given.absent]
+    return list(known.values()), beside
 
 
 def kind_of(fields: Sequence[Field], channels: Sequence[str] = ()) -> Kind:

@@ -23,7 +23,6 @@ from phenostream.datasets._pool import ahead
 from phenostream.datasets.coding import Coding
 from phenostream.datasets.looking import SUSPICIONS, Finding, Kind, Look, finding, kind_of, look, separate
 from phenostream.datasets.parts import Levels, Part
-from phenostream.datasets.screens import Screen
 from phenostream.datasets.settings import PackSettings
 from phenostream.datasets.shards import IMAGES, array_document, group_document, shard_path, write_shard
 from phenostream.datasets.strategies import Shelf, arrange, identity
@@ -45,6 +44,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from phenostream.datasets._pool import Executor
+    from phenostream.datasets.screens import Screen
     from phenostream.values import Field
 
 VERSION = 1
@@ -96,7 +96,7 @@ class Packed:
         sites: rows of its index.
         kept_blank: of these, sites at fault that stand in it as zeros.
         findings: every input that was left out or is marked, and why.
-        inputs: sites given, absent ones included; `sites` plus those left out.
+        inputs: sites given, absent ones and copies included; `sites` plus those left out.
         shards: files of pixels.
         shards_written: of these, written now.
         bytes: of all shards.
@@ -210,12 +210,12 @@ def judged(one: Field, job: Job) -> Look:
 
 def _inputs(screen: Screen | Iterable[Field], settings: PackSettings) -> tuple[list[Field], list[Finding]]:
     """Sites each once, and findings of those that come again or are told of without images."""
-    fields, refused = separate(screen.fields if isinstance(screen, Screen) else screen)
-    absent = screen.absent if isinstance(screen, Screen) else ()
-    refused += [Finding(one, "missing", "a table tells of it, and no image is there") for one in absent]
+    fields, refused = separate(screen)
     if refused and settings.faults == "fail":
         first = refused[0]
-        raise RecipeError(f"site {first.id} is at fault ({first.reason}): {first.message}", remedy="set faults to drop")
+        raise RecipeError(
+            f"site {first.id} is at fault ({first.reason}): {first.message}", remedy="set faults to drop"
+        ).at(file=", ".join(first.files))
     return fields, refused
 
 

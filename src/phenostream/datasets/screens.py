@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from phenostream.sources import LocalStore, RemoteStore, TransportOptions
+    from phenostream.sources.repeats import Repeat
     from phenostream.values import FieldId, Store
 
 
@@ -32,6 +33,7 @@ class Screen:
         unmatched: files that nothing explains.
         left_out: files of channels that are not asked for.
         unannotated: how many sites no table tells of.
+        duplicates: copies of sites, or of channels of them, that are not read: an audit and a pack name them.
     """
 
     fields: tuple[Field, ...]
@@ -39,6 +41,7 @@ class Screen:
     unmatched: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     unannotated: int = 0
+    duplicates: tuple[Repeat, ...] = ()
 
     def __len__(self) -> int:
         return len(self.fields)
@@ -77,7 +80,7 @@ def open_screen(source: BaseModel | Mapping[str, Any], *, options: TransportOpti
     found = survey(settings, store)
     return Screen(
         tuple(_fields(found.units, store)), tuple(getattr(found, "absent", ())), found.unmatched, found.left_out,
-        found.unannotated,
+        found.unannotated, tuple(getattr(found, "duplicates", ())),
     )  # fmt: skip
 
 

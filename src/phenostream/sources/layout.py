@@ -18,6 +18,7 @@ from phenostream.sources import tables
 from phenostream.sources.names import natural
 from phenostream.sources.patterns import compiled
 from phenostream.sources.presets import PRESETS, Preset
+from phenostream.sources.repeats import Repeat, of_site, one_each
 from phenostream.sources.wells import normal, order, well_name
 from phenostream.values import Channel, Container, Field, FieldId, Plane
 
@@ -31,6 +32,8 @@ _PLANES = {".tif": "tiff", ".tiff": "tiff", ".png": "png"}
 _CONTAINERS = {".ch5": "cellh5", ".cellh5": "cellh5", ".h5": "cellh5", ".zarr": "ome_zarr"}
 _IDENTITY = {"study", "plate", "well", "row", "column", "site", "time", "z", "channel"}
 _log = logging.getLogger("phenostream.sources")
+TWICE = "name the part in which they differ (plate, site, time, z) in the pattern"
+"""What to do where two files are one channel of one field."""
 
 
 class Layout(BaseModel):
@@ -102,12 +105,14 @@ class Survey:
         unmatched: keys that the pattern does not explain, or that no format is known for.
         left_out: keys of channels that the settings leave out.
         unannotated: how many fields the metadata table says nothing of.
+        duplicates: files that would be a channel of a field that has one already.
     """
 
     units: tuple[Field | Container, ...]
     unmatched: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     unannotated: int = 0
+    duplicates: tuple[Repeat, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +126,7 @@ class _Sighting:
 def survey(layout: Layout, store: Store, keys: Iterable[str]) -> Survey:
     """What `keys` are under `layout`; `store` is asked only for the metadata table, where no such local file exists.
 
-    Raises RecipeError: two files for one channel of one field; nothing matches (with the pattern and three names).
-    NotFoundError: no files at all.
+    Raises RecipeError: nothing matches (with the pattern and three names). NotFoundError: no files at all.
     """
     names = sorted(_contained(keys), key=natural)
     if not names:
@@ -138,7 +142,7 @@ def survey(layout: Layout, store: Store, keys: Iterable[str]) -> Survey:
             remedy="correct the pattern, or use a preset",
         )
     wanted = [one for one in explained if _is_wanted(one, scheme)]
-    fields = _fields(layout, scheme, [one for one in wanted if _is_plane(one)])
+    fields, repeats = _fields(layout, scheme, [one for one in wanted if _is_plane(one)])
     table = _table(layout, store, {name for one in wanted for name in one.parts} | {"plate"})
     annotated, silent = _annotated(fields, table)
     containers = [_container(layout, scheme, one) for one in wanted if not _is_plane(one)]
@@ -147,6 +151,7 @@ def survey(layout: Layout, store: Store, keys: Iterable[str]) -> Survey:
         tuple(name for name, one in zip(names, seen, strict=True) if one is None),
         tuple(one.key for one in explained if not _is_wanted(one, scheme)),
         silent,
+        tuple(repeats),
     )
     _report(found)
     return found
@@ -197,22 +202,23 @@ def _is_wanted(one: _Sighting, scheme: Preset) -> bool:
     return not scheme.channels or "channel" not in one.parts or one.parts["channel"] in scheme.channels
 
 
-def _fields(layout: Layout, scheme: Preset, seen: Sequence[_Sighting]) -> list[tuple[Field, Mapping[str, str]]]:
-    """Fields with the parts of their first file's name, in plate order."""
-    groups: defaultdict[FieldId, dict[str, _Sighting]] = defaultdict(dict)
+def _fields(
+    layout: Layout, scheme: Preset, seen: Sequence[_Sighting]
+) -> tuple[list[tuple[Field, Mapping[str, str]]], list[Repeat]]:
+    """Fields with the parts of their first file's name, in plate order; and the files that repeat others."""
+    groups: defaultdict[FieldId, defaultdict[str, list[_Sighting]]] = defaultdict(lambda: defaultdict(list))
     for one in seen:
-        channels = groups[_identity(layout, scheme, one)]
-        word = one.parts.get("channel", "")
-        if word in channels:
-            raise RecipeError(
-                f"two files are channel {word or '-'} of one field: {channels[word].key} and {one.key}",
-                remedy="name the part in which they differ (plate, site, time, z) in the pattern",
-            )
-        channels[word] = one
-    words = _words(scheme, seen)
-    return [
-        (_field(layout, scheme, id_, groups[id_], words), _first(groups[id_])) for id_ in sorted(groups, key=_order)
-    ]
+        groups[_identity(layout, scheme, one)][one.parts.get("channel", "")].append(one)
+    words, found, repeats = _words(scheme, seen), [], []
+    for id_ in sorted(groups, key=_order):
+        files, copies = one_each(groups[id_], _key)
+        found.append((_field(layout, scheme, id_, files, words), _first(files)))
+        repeats += of_site(id_, files, copies, _key)
+    return found, repeats
+
+
+def _key(one: _Sighting) -> str:
+    return one.key
 
 
 def _identity(layout: Layout, scheme: Preset, one: _Sighting) -> FieldId:
@@ -312,5 +318,9 @@ def _report(found: Survey) -> None:
         _log.warning("%d files do not match the pattern and are not used: %s", len(found.unmatched), examples)
     if found.left_out:
         _log.info("%d files are of channels that are not asked for", len(found.left_out))
+    if found.duplicates:
+        first = found.duplicates[0]
+        _log.warning("%d copies of fields are not used: %s is %s again", len(found.duplicates), first.files[0],
+                     first.kept[0])  # fmt: skip
     if found.unannotated:
         _log.warning("the metadata table says nothing of %d fields", found.unannotated)

@@ -1,10 +1,13 @@
 import logging
 import zipfile
 
+import numpy as np
 import pytest
 
+from phenostream import datasets
 from phenostream.errors import NotFoundError, RecipeError
-from phenostream.sources import LocalStore, TransportOptions, catalogs, open_store
+from phenostream.formats import png
+from phenostream.sources import LocalStore, TransportOptions, catalogs, datasources, open_store
 from phenostream.sources.catalogs import folder
 from phenostream.testing.servers import S3Server
 from phenostream.values import Container
@@ -82,8 +85,39 @@ def test_other_parts_become_annotation_and_may_make_the_plate(place):
 
 def test_two_files_for_one_channel_are_an_error_with_both_names(place):
     base = place("one/A1_w1.tif", "two/A01_w1.tif")
-    with pytest.raises(RecipeError, match=r"one/A1_w1\.tif and two/A01_w1\.tif"):
-        find(base, pattern="{well}_w{channel}.tif")
+    settings = catalogs.parse({"catalog": "folder", "base": str(base), "pattern": "{well}_w{channel}.tif"})
+    with pytest.raises(RecipeError, match=r"one/A1_w1\.tif and two/A01_w1\.tif.*name the part in which they differ"):
+        catalogs.units(settings, LocalStore(base))
+
+
+def picture(path, value):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    png.write(path, np.full((6, 7), value, np.uint8) + np.arange(7, dtype=np.uint8))
+
+
+@pytest.mark.parametrize("catalog", ["folder", "datasource"])
+def test_of_a_screen_two_files_for_one_channel_are_findings(tmp_path, catalog):
+    for well, value in (("A01", 10), ("A02", 50)):
+        for channel in (1, 2):
+            picture(tmp_path / "images" / "P1" / f"{well}_w{channel}.png", value * channel)
+    picture(tmp_path / "images" / "P1" / "old" / "A01_w2.png", 200)
+    source = {"catalog": catalog, "pattern": "{plate}/**{well}_w{channel}.png"}
+    if catalog == "folder":
+        source |= {"base": str(tmp_path / "images")}
+    else:
+        datasources.register("screen", tmp_path / "images", home=tmp_path / "home")
+        source |= {"name": "screen", "home": str(tmp_path / "home")}
+    screen = datasets.open_screen(source)
+    told = datasets.audit(screen)
+    (found,) = told.findings
+    assert (told.inputs, told.sound, found.reason, found.files) == (3, 2, "duplicate", ("P1/old/A01_w2.png",))
+    packed = datasets.pack(screen, tmp_path / "pack")
+    assert (packed.inputs, packed.sites, packed.findings) == (3, 2, (found,))
+    pack = datasets.open_pack(tmp_path / "pack")
+    (first,) = (k for k, row in enumerate(pack.table.to_pylist()) if row["well"] == "A1")
+    assert pack[first][1].min() == 20
+    if catalog == "datasource":
+        assert pack.table["datasource"].null_count == 0
 
 
 def test_what_does_not_match_is_counted_and_said(place, caplog):

@@ -245,7 +245,85 @@ def test_what_does_not_fit_is_named(tmp_path, screens):
             survey(base, tmp_path / name)
     with pytest.raises(NotFoundError, match="no images"):
         survey(tmp_path, screens["official"][1])
-    picture(tmp_path, "copy1/E-1/Plate1/B02_s1_w1.png")
-    picture(tmp_path, "copy2/E-1/Plate1/B02_s1_w1.png")
-    with pytest.raises(RecipeError, match="two files are channel 1"):
-        survey(tmp_path, screens["official"][1])
+
+
+@pytest.fixture
+def doubled(tmp_path):
+    """Two sites of six channels, the first one twice, and a stray channel of the second before it in the alphabet."""
+    rng = np.random.default_rng(0)
+    for folder, wells in (("images", ("B02", "B03")), ("more/images", ("B02",))):
+        for well in wells:
+            for channel in range(1, 7):
+                path = tmp_path / "screen" / folder / "HEPG2-01" / "Plate1" / f"{well}_s1_w{channel}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                png.write(path, rng.integers(0, 99, (8, 9), np.uint8))
+    picture(tmp_path / "screen", "a/HEPG2-01/Plate1/B03_s1_w2.png", (8, 9))
+    (tmp_path / "metadata.csv").write_text(
+        "experiment,plate,well,site,sirna_id\nHEPG2-01,1,B02,1,7\nHEPG2-01,1,B03,1,8\n"
+    )
+    return {"catalog": "rxrx", "base": str(tmp_path / "screen"), "metadata": str(tmp_path / "metadata.csv")}
+
+
+def test_copies_are_told_and_the_whole_copy_is_read(doubled, caplog):
+    with caplog.at_level(logging.WARNING, "phenostream.sources"):
+        screen = datasets.open_screen(doubled)
+    assert [{plane.key.split("/")[0] for plane in one.planes} for one in screen.fields] == [{"images"}, {"images"}]
+    assert [(one.id.well, len(one.kept), len(one.files)) for one in screen.duplicates] == [("B2", 6, 6), ("B3", 1, 1)]
+    assert screen.duplicates[1].files == ("a/HEPG2-01/Plate1/B03_s1_w2.png",)
+    assert screen.duplicates[1].kept == ("images/HEPG2-01/Plate1/B03_s1_w2.png",)
+    assert "2 copies of sites are not used" in caplog.text
+
+
+def test_an_audit_and_a_pack_name_copies_under_the_policy(doubled, tmp_path):
+    screen = datasets.open_screen(doubled)
+    told = datasets.audit(screen)
+    assert (told.inputs, told.sound, told.reasons) == (4, 2, {"duplicate": 2})
+    assert told.findings[1].files == ("a/HEPG2-01/Plate1/B03_s1_w2.png",)
+    assert "images/HEPG2-01/Plate1/B03_s1_w2.png" in told.findings[1].message
+    for faults in ("drop", "keep-blank"):
+        packed = datasets.pack(screen, tmp_path / faults, settings=datasets.PackSettings(faults=faults))
+        assert (packed.inputs, packed.sites, packed.kept_blank) == (4, 2, 0)
+        pack = datasets.open_pack(tmp_path / faults)
+        rows = {row["well"]: row for row in pack.table.to_pylist()}
+        assert rows["B3"]["sirna_id"] == 8
+        truth = {one.id.well: one.read() for one in screen.fields}
+        assert all(np.array_equal(pack[k], truth[row["well"]]) for k, row in enumerate(pack.table.to_pylist()))
+    with pytest.raises(RecipeError, match=r"B2.*duplicate.*images/HEPG2-01/Plate1/B02_s1_w1\.png"):
+        datasets.pack(screen, tmp_path / "fail", settings=datasets.PackSettings(faults="fail"))
+
+
+def test_a_run_has_no_such_policy_and_refuses_copies(doubled):
+    settings = catalogs.parse(doubled)
+    with pytest.raises(RecipeError, match=r"images/.*B02_s1_w1\.png and more/images/.*1 more copies"):
+        catalogs.units(settings, LocalStore(doubled["base"]))
+
+
+def test_the_folder_names_the_dataset_of_sites_that_no_table_tells_of(tmp_path):
+    for dataset, well in (("train", "B02"), ("test", "B03"), ("deep/below/test", "B04")):
+        for channel in range(1, 7):
+            picture(tmp_path / "images", f"{dataset}/HEPG2-01/Plate1/{well}_s1_w{channel}.png")
+    (tmp_path / "metadata.csv").write_text("experiment,plate,well,site\nHEPG2-01,1,B09,1\n")
+    found = survey(tmp_path / "images", tmp_path / "metadata.csv")
+    assert found.unannotated == 3
+    assert [(one.id.well, one.annotation["dataset"], one.annotation["experiment"]) for one in found.units] == [
+        ("B2", "train", "HEPG2-01"), ("B3", "test", "HEPG2-01"), ("B4", "test", "HEPG2-01"),
+    ]  # fmt: skip
+    settings = datasets.PackSettings(strategy="random")
+    source = {"catalog": "rxrx", "base": str(tmp_path / "images"), "metadata": str(tmp_path / "metadata.csv")}
+    told = datasets.pack(datasets.open_screen(source), tmp_path / "pack", settings=settings)
+    assert (told.sites, told.shards) == (3, 2)
+
+
+def test_believed_files_of_rxrx3_are_named_without_w_and_have_one_site(tmp_path):
+    for channel in range(1, 7):
+        picture(tmp_path, f"gene-088/Plate9/Z43_s1_{channel}.png")
+    (tmp_path / "wells.csv").write_text("experiment_name,plate,address,gene\ngene-088,9,Z43,BRCA1\n")
+    source = {"catalog": "rxrx", "base": str(tmp_path), "metadata": str(tmp_path / "wells.csv")}
+    listed, believed = (datasets.open_screen({**source, "listing": listing}) for listing in (True, False))
+    assert (believed.fields, listed.absent) == (listed.fields, ())
+    assert datasets.audit(believed).findings == ()
+    planes = {
+        naming: survey(tmp_path, tmp_path / "wells.csv", listing=False, naming=naming).units[0].planes[0].key
+        for naming in ("w", "number")
+    }
+    assert planes == {"w": "gene-088/Plate9/Z43_s1_w1.png", "number": "gene-088/Plate9/Z43_s1_1.png"}

@@ -42,10 +42,12 @@ class Metadata:
     Attributes:
         rows: what is said of each place.
         by_site: whether rows are sites; otherwise they are wells.
+        of_rxrx3: whether they are in the dialect of RxRx3, whose wells have one site, and whose files no ``w``.
     """
 
     rows: Mapping[Place, Mapping[str, str]]
     by_site: bool
+    of_rxrx3: bool = False
 
     def of(self, place: Place) -> Mapping[str, str]:
         """What is said of a site; empty where nothing is."""
@@ -72,7 +74,8 @@ def read(where: str, store: Store) -> Metadata:
             told = _told(row, columns, name)
             if found.setdefault(place, told) != told:
                 raise RecipeError(f"{name} says two things of {'_'.join(map(str, place)).rstrip('_')}")
-    return Metadata(found, by_site)
+    columns = {column.strip().lower() for _, rows in given for column in rows[0]}
+    return Metadata(found, by_site, {"experiment_name", "address"} <= columns)
 
 
 def _place(row: Mapping[str, str], columns: Mapping[str, str], name: str, *, by_site: bool) -> Place:

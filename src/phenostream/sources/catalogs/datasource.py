@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ConfigDict
 from pydantic import Field as Setting
 
-from phenostream.sources import datasources, layout
+from phenostream.sources import datasources, layout, repeats
 from phenostream.values import Field
 
 if TYPE_CHECKING:
@@ -36,14 +36,23 @@ def base(settings: Settings) -> str:
 
 
 def units(settings: Settings, store: Store) -> Iterator[Field | Container]:
-    """See `phenostream.sources.catalogs`. The annotation ``datasource`` is the digest of the content.
+    """See `phenostream.sources.catalogs`. Raises as `survey` does, and RecipeError: two files for one channel."""
+    found = survey(settings, store)
+    repeats.refuse(found.duplicates, remedy=layout.TWICE)
+    yield from found.units
 
-    Raises ChangedError before the first unit where the folder is not what was registered.
+
+def survey(settings: Settings, store: Store) -> layout.Survey:
+    """Units, and what was not understood. The annotation ``datasource`` of fields is the digest of the content.
+
+    Raises ChangedError where the folder is not what was registered, and as `phenostream.sources.layout.survey` does.
     """
     known = datasources.open(settings.name, home=settings.home, verify=settings.verify)
-    for unit in layout.survey(settings, store, known.files).units:
-        if isinstance(unit, Field):
-            told = {**unit.annotation, "datasource": known.digest}
-            yield replace(unit, annotation=MappingProxyType(told))
-        else:
-            yield unit
+    found = layout.survey(settings, store, known.files)
+    return replace(found, units=tuple(_marked(unit, known.digest) for unit in found.units))
+
+
+def _marked(unit: Field | Container, digest: str) -> Field | Container:
+    if not isinstance(unit, Field):
+        return unit
+    return replace(unit, annotation=MappingProxyType({**unit.annotation, "datasource": digest}))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import ConfigDict
 from pydantic import Field as Setting
 
-from phenostream.sources import layout
+from phenostream.sources import layout, repeats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +30,10 @@ def base(settings: Settings) -> str:
 
 
 def units(settings: Settings, store: Store) -> Iterator[Field | Container]:
-    """See `phenostream.sources.catalogs`. Raises as `survey` does."""
-    return iter(survey(settings, store).units)
+    """See `phenostream.sources.catalogs`. Raises as `survey` does, and RecipeError: two files for one channel."""
+    found = survey(settings, store)
+    repeats.refuse(found.duplicates, remedy=layout.TWICE)
+    return iter(found.units)
 
 
 def survey(settings: Settings, store: Store) -> layout.Survey:

@@ -16,22 +16,23 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic import Field as Setting
 
-from phenostream.errors import NotFoundError, RecipeError
+from phenostream.errors import NotFoundError
 from phenostream.sources.catalogs import _rxrx_tables
 from phenostream.sources.names import natural
 from phenostream.sources.presets import PRESETS
+from phenostream.sources.repeats import Repeat, of_site, one_each, refuse
 from phenostream.sources.wells import normal, order
 from phenostream.values import Channel, Field, FieldId, Plane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from phenostream.sources.catalogs._rxrx_tables import Metadata
     from phenostream.values import Store
 
 _log = logging.getLogger("phenostream.sources")
 _SITE = (
-    r"(?:.*/)?(?:(?P<dataset>train|test)/)?(?P<experiment>[^/]+)/Plate(?P<plate>\d+)/"
+    r"(?:.*/)??(?:(?P<dataset>train|test)/)?(?P<experiment>[^/]+)/Plate(?P<plate>\d+)/"
     r"(?P<well>[A-Z]{1,2}\d{1,2})_s(?P<site>\d+)"
 )
 _IMAGE = re.compile(_SITE + r"_w?(?P<channel>\d+)\.(?P<suffix>png|tiff?)")
@@ -64,7 +65,15 @@ class Settings(BaseModel):
         default_factory=dict, description="Number of each wanted channel and its name, in order; empty: the stains'."
     )
     study: str = Setting("", description="Name of the study.")
-    sites: tuple[int, ...] = Setting((1, 2), description="Sites of a well, where the tables tell of wells only.")
+    sites: tuple[int, ...] = Setting(
+        (),
+        description="Sites of a well, where the tables tell of wells only; empty: 1 and 2, in RxRx3 and RxRx3-core 1.",
+    )
+    naming: Literal["auto", "w", "number"] = Setting(
+        "auto",
+        description="A channel in the name of a file that is not listed: w1 as in RxRx1, or 1 as in RxRx3; auto: as the"
+        " tables' own dialect has it.",
+    )
     listing: bool = Setting(
         True, description="Compare the tables with the files that are there; without, the tables are believed."
     )
@@ -87,6 +96,7 @@ class Survey:
         unmatched: files that are no images of such a screen.
         left_out: images of channels that are not asked for.
         unannotated: how many sites the tables do not tell of.
+        duplicates: files that would be a channel of a site that has one already.
     """
 
     units: tuple[Field, ...]
@@ -94,6 +104,7 @@ class Survey:
     unmatched: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     unannotated: int = 0
+    duplicates: tuple[Repeat, ...] = ()
 
 
 def base(settings: Settings) -> str:
@@ -102,8 +113,10 @@ def base(settings: Settings) -> str:
 
 
 def units(settings: Settings, store: Store) -> Iterator[Field]:
-    """See `phenostream.sources.catalogs`. Raises as `survey` does."""
-    return iter(survey(settings, store).units)
+    """See `phenostream.sources.catalogs`. Raises as `survey` does, and RecipeError: two files for one channel."""
+    found = survey(settings, store)
+    refuse(found.duplicates, remedy="take one copy of the images, by a base further down")
+    return iter(found.units)
 
 
 def survey(settings: Settings, store: Store) -> Survey:
@@ -111,7 +124,7 @@ def survey(settings: Settings, store: Store) -> Survey:
 
     Raises:
         NotFoundError: no table, or no image.
-        DamagedError, RecipeError: tables that cannot be read, two files for one channel of a site.
+        DamagedError, RecipeError: tables that cannot be read.
     """
     told = _rxrx_tables.read(settings.metadata, store)
     return _listed(settings, told, store.keys()) if settings.listing else _believed(settings, told)
@@ -122,39 +135,48 @@ Place = tuple[str, int, str, str]
 
 def _listed(settings: Settings, told: Metadata, keys: Iterable[str]) -> Survey:
     wanted, pattern = _channels(settings), _PICTURE if settings.stains == "rgb" else _IMAGE
-    sites: dict[Place, dict[str, re.Match[str]]] = {}
+    sites: dict[Place, dict[str, list[re.Match[str]]]] = {}
     unmatched, left_out = [], []
     for key in keys:
         seen = pattern.fullmatch(key)
         if seen is None:
             unmatched.append(key)
         elif words := _words(seen, wanted):
-            _note(sites.setdefault(_place(seen), {}), words, seen)
+            files = sites.setdefault(_place(seen), {})
+            for word in words:
+                files.setdefault(word, []).append(seen)
         else:
             left_out.append(key)
     if not sites:
         raise _nothing(settings, unmatched)
-    found = tuple(_field(settings, wanted, place, sites[place], told.of(place)) for place in sorted(sites, key=_order))
+    found, repeats = [], list[Repeat]()
+    for place in sorted(sites, key=_order):
+        kept, copies = one_each(sites[place], _name)
+        found.append(_field(settings, wanted, place, kept, told.of(place)))
+        repeats += of_site(found[-1].id, kept, copies, _name)
     missing = sorted(_expected(settings, told) - sites.keys(), key=_order)
     silent = sum(not told.of(place) for place in sites)
-    _report(missing, silent)
-    return Survey(
-        found, tuple(_identity(settings, place) for place in missing), tuple(unmatched), tuple(left_out), silent
-    )  # fmt: skip
+    _report(missing, silent, repeats)
+    absent = tuple(_identity(settings, place) for place in missing)
+    return Survey(tuple(found), absent, tuple(unmatched), tuple(left_out), silent, tuple(repeats))
+
+
+def _name(seen: re.Match[str]) -> str:
+    return seen.string
 
 
 def _believed(settings: Settings, told: Metadata) -> Survey:
     """Sites as the tables tell them, each file under the name that it must have."""
-    wanted, found = _channels(settings), []
+    wanted, found, picture = _channels(settings), [], settings.stains == "rgb"
+    w = "" if settings.naming == "number" or (settings.naming == "auto" and told.of_rxrx3) else "w"
     for place in sorted(_expected(settings, told), key=_order):
         row = told.of(place)
         experiment, plate, well, site = place
         # The dataset is a folder in the competition's layout, whose tables alone lack the rows of sites.
         above = f"{row['dataset']}/" if not told.by_site and "dataset" in row else ""
         stem = f"{above}{experiment}/Plate{plate}/{_padded(well)}_s{site}"
-        picture = settings.stains == "rgb"
         names = {
-            word: _PICTURE.fullmatch(f"{stem}.png") if picture else _IMAGE.fullmatch(f"{stem}_w{word}.png")
+            word: _PICTURE.fullmatch(f"{stem}.png") if picture else _IMAGE.fullmatch(f"{stem}_{w}{word}.png")
             for word in wanted
         }
         found.append(_field(settings, wanted, place, {word: one for word, one in names.items() if one}, row))
@@ -182,16 +204,6 @@ def _nothing(settings: Settings, keys: Iterable[str]) -> NotFoundError:
     )  # fmt: skip
 
 
-def _note(files: dict[str, re.Match[str]], words: Iterable[str], seen: re.Match[str]) -> None:
-    for word in words:
-        if word in files:
-            raise RecipeError(
-                f"two files are channel {word} of one site: {files[word].string} and {seen.string}",
-                remedy="take one copy of the images, by a base further down",
-            )
-        files[word] = seen
-
-
 def _place(seen: re.Match[str]) -> Place:
     return seen["experiment"], int(seen["plate"]), normal(seen["well"]), str(int(seen["site"]))
 
@@ -204,7 +216,8 @@ def _padded(well: str) -> str:
 def _expected(settings: Settings, told: Metadata) -> set[Place]:
     if told.by_site:
         return set(told.rows)
-    return {(*place[:3], str(site)) for place in told.rows for site in settings.sites}
+    sites = settings.sites or ((1,) if told.of_rxrx3 else (1, 2))
+    return {(*place[:3], str(site)) for place in told.rows for site in sites}
 
 
 def _identity(settings: Settings, place: Place) -> FieldId:
@@ -248,9 +261,12 @@ def _order(place: Place) -> tuple[Any, ...]:
     return natural(experiment), plate, order(well), natural(site)
 
 
-def _report(missing: list[Place], silent: int) -> None:
+def _report(missing: Sequence[Place], silent: int, repeats: Sequence[Repeat]) -> None:
     if missing:
         first = ", ".join(_rxrx_tables.natural_place(place) for place in missing[:3])
         _log.warning("the tables tell of %d sites that have no images: %s", len(missing), first)
     if silent:
         _log.warning("the tables say nothing of %d sites", silent)
+    if repeats:
+        one = repeats[0]
+        _log.warning("%d copies of sites are not used: %s is %s again", len(repeats), one.files[0], one.kept[0])
