@@ -31,6 +31,8 @@ from phenostream.values import Column, columns_of
         ("Image_ImageQuality_FocusScore_DNA", "qc", "Image", "ImageQuality", "", False),
         ("Cells_Parent_Nuclei", "metadata", "Cells", "", "", False),
         ("Nuclei_Number_Object_Number", "metadata", "Nuclei", "", "", False),
+        ("Nuclei_Metadata_Well", "metadata", "Nuclei", "", "", False),
+        ("CP__Cells_Metadata_Site", "metadata", "Cells", "", "", False),
         ("ImageNumber", "metadata", "", "", "", False),
         ("Dose", "metadata", "", "", "", False),
     ],
@@ -40,6 +42,12 @@ def test_a_name(name, role, compartment, family, channel, positional):
     assert (found.role, found.compartment, found.family, found.channel, found.positional) == (
         role, compartment, family, channel, positional,
     )  # fmt: skip
+
+
+def test_of_two_objects_that_begin_alike_the_longer_name_counts():
+    found = column_of("Nuclei_Dividing_Metadata_Plate", compartments=("Nuclei", "Nuclei_Dividing"))
+    assert (found.role, found.compartment) == ("metadata", "Nuclei_Dividing")
+    assert column_of("Nuclei_Dividing_AreaShape_Area", compartments=("Nuclei", "Nuclei_Dividing")).family == "AreaShape"
 
 
 def test_the_published_columns_are_features_and_nine_of_them_places():

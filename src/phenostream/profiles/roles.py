@@ -60,9 +60,11 @@ def column_of(name: str, *, numeric: bool = True, compartments: Sequence[str] = 
     if rest.startswith("Image_"):
         family = _family(rest.removeprefix("Image_"))
         return Column(name, "qc" if family in _IMAGE_NUMBERS else "metadata", "Image", family)
-    compartment = next((word for word in compartments if rest.startswith(f"{word}_")), "")
+    # Of Nuclei and Nuclei_Dividing the longer one begins the name of its own columns.
+    compartment = max((word for word in compartments if rest.startswith(f"{word}_")), key=len, default="")
     measured = rest.removeprefix(f"{compartment}_")
-    if _BOOKKEEPING.fullmatch(measured):
+    # CellProfiler copies an image's metadata into its object tables on request.
+    if measured.startswith("Metadata_") or _BOOKKEEPING.fullmatch(measured):
         return Column(name, "metadata", compartment)
     if not compartment and measured.startswith("Location_Center_"):
         return Column(name, "metadata", family="Location", unit="px", positional=True)

@@ -62,6 +62,8 @@ def test_fewer_objects_and_image_columns_on_request(folder):
         ("Cells", CELLS + "3,3,5,1\n", "Cells has rows of image 3, which the image table does not have"),
         ("Cells", CELLS.replace("Parent_Nuclei", "Parent_Other"), "none of Cells, Nuclei names all the others"),
         ("Cells", CELLS.replace("100", "many"), "many"),
+        ("Cells", CELLS.replace("100,2", "100,1.5"), "Cells: column 'Parent_Nuclei'.* 1.5"),
+        ("Cells", CELLS.replace("1,2,nan", "1,,nan"), "Cells has a row without ObjectNumber in image 1"),
         ("Cells", CELLS + "3,3\n", "Expected 4 columns, got 2"),
         ("Cells", CELLS.replace("AreaShape_Area", "ObjectNumber"), "two columns 'ObjectNumber'"),
     ],
@@ -70,6 +72,48 @@ def test_damaged_tables_are_named(folder, name, text, message):
     (folder / f"MyExpt_{name}.csv").write_text(text)
     with pytest.raises(DamagedError, match=message):
         whole(read_foreign(folder))
+
+
+TOLD = {  # CellProfiler's option "Add image metadata columns to your object data file"
+    "Cells": "ImageNumber,ObjectNumber,Metadata_Plate,Metadata_Well,Metadata_Parent_Plate,AreaShape_Area,"
+    "Parent_Nuclei\n1,1,0012,A01,P,100,2.0\n1,2,0012,A01,P,200,\n2,1,0012,A02,P,300,1.0\n",
+    "Nuclei": "ImageNumber,ObjectNumber,Metadata_Plate,Metadata_Site,AreaShape_Area\n"
+    "1.0,1.0,0012,3,10\n1.0,2.0,0012,3,20\n2.0,1.0,0012,4,40\n",
+}
+
+
+@pytest.fixture(params=["csv", "sqlite"])
+def told(request, folder, tmp_path):
+    """Object tables that repeat the metadata of their images, their numbers as pandas writes them beside gaps."""
+    for name, text in TOLD.items():
+        (folder / f"MyExpt_{name}.csv").write_text(text)
+    if request.param == "csv":
+        return folder
+    with sqlite3.connect(tmp_path / "told.sqlite") as database:
+        for name, text in {**TOLD, "Image": IMAGE}.items():
+            names, *lines = (line.split(",") for line in text.splitlines())
+            database.execute(f"CREATE TABLE MyExpt_{name}({', '.join(names)})")
+            marks = ", ".join("?" * len(names))
+            database.executemany(f"INSERT INTO MyExpt_{name} VALUES({marks})", lines)
+    database.close()
+    return tmp_path / "told.sqlite"
+
+
+def test_metadata_of_the_image_in_an_object_table_is_no_feature(told):
+    table = whole(read_foreign(told))
+    assert feature_names(table.schema) == ["Cells_AreaShape_Area", "Nuclei_AreaShape_Area"]
+    assert table["Cells_Metadata_Well"].to_pylist() == ["A01", "A01", "A02"]
+    assert table["Cells_Metadata_Parent_Plate"].to_pylist() == ["P", "P", "P"]
+    assert table["Nuclei_Metadata_Plate"].to_pylist() == ["0012", None, "0012"]
+    assert table["Nuclei_Metadata_Site"].to_pylist() == ["3", None, "4"]
+
+
+def test_numbers_of_objects_may_be_written_as_floats(told):
+    table = whole(read_foreign(told))
+    assert table["Cells_Parent_Nuclei"].to_pylist() == [2, None, 1]
+    assert table["Metadata_Nuclei_ObjectNumber"].to_pylist() == [2, None, 1]
+    assert table["Nuclei_AreaShape_Area"].to_pylist() == [20, None, 40]
+    assert {str(table[name].type) for name in ("Cells_Parent_Nuclei", "Metadata_ImageNumber")} == {"int64"}
 
 
 def test_csv_equals_sqlite_on_real_tables(data):

@@ -38,6 +38,15 @@ def test_a_plain_parquet_table_is_read_by_its_names(tmp_path):
     assert feature_names(table.schema) == ["Cells_AreaShape_Area", "extra"]
 
 
+def test_metadata_behind_a_compartment_is_no_feature(tmp_path):
+    frame = pd.DataFrame({"Nuclei_Metadata_Plate": [12], "Nuclei_Metadata_Site": [3.0], "Nuclei_AreaShape_Area": [1.0]})
+    frame.to_parquet(tmp_path / "p.parquet")
+    frame.to_csv(tmp_path / "p.csv", index=False)
+    for name in ("p.parquet", "p.csv"):
+        assert feature_names(read_foreign(tmp_path / name).schema()) == ["Nuclei_AreaShape_Area"]
+    assert whole(read_foreign(tmp_path / "p.csv"))["Nuclei_Metadata_Plate"].to_pylist() == ["12"]
+
+
 @pytest.mark.parametrize(
     ("content", "error", "message"),
     [

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 IMAGE, OBJECT = "ImageNumber", "ObjectNumber"
 _IMAGE_TABLE = re.compile(r"(?:.*_)?image", re.IGNORECASE)
+_NUMBER = re.compile(r"ObjectNumber|Parent_\w+|Number_Object_Number")
 
 
 class Tables(Protocol):
@@ -182,22 +183,27 @@ def prefixed(compartment: str, name: str) -> str:
 
 
 def source_type(compartment: str, name: str, objects: Sequence[str]) -> Any:
-    """Arrow type of a column in its own file."""
+    """Arrow type of a column in its own file; numbers of objects are read as float64, since 1 may be written 1.0."""
     plain = name.removeprefix("Image_")
     if plain in (IMAGE, OBJECT):
-        return pa.int64()
+        return pa.float64()
     if plain == "TableNumber":
         return pa.string()
-    return _type(f"Image_{plain}") if compartment == "Image" else _type(prefixed(compartment, name), objects)
+    kind = _type(f"Image_{plain}") if compartment == "Image" else _type(prefixed(compartment, name), objects)
+    return pa.float64() if pa.types.is_integer(kind) else kind
 
 
 def by_image(one: Tables, name: str) -> Iterator[tuple[int, pa.Table]]:
-    """The rows of a table image by image. Raises DamagedError where the images do not ascend."""
+    """The rows of a table image by image, numbers of images and objects as int64.
+
+    Raises DamagedError where the images do not ascend, or a number is not whole.
+    """
     waiting: list[pa.Table] = []
     last: int | None = None
-    for table in one.rows(name):
-        if table.num_rows == 0:
+    for read in one.rows(name):
+        if read.num_rows == 0:
             continue
+        table = _counted(read, name, one.objects)
         if table.column(IMAGE).null_count:
             raise DamagedError(f"{name} has a row without {IMAGE}")
         keys = table.column(IMAGE).to_numpy()
@@ -213,6 +219,20 @@ def by_image(one: Tables, name: str) -> Iterator[tuple[int, pa.Table]]:
             waiting.append(table.slice(start, stop - start))
     if last is not None:
         yield last, pa.concat_tables(waiting)
+
+
+def _counted(table: pa.Table, name: str, objects: Sequence[str]) -> pa.Table:
+    """`table` with the numbers of images and objects as int64."""
+    for place, column in enumerate(table.column_names):
+        if column in (IMAGE, OBJECT) or (name != "Image" and _is_number(prefixed(name, column), objects)):
+            try:
+                numbers = table.column(place).cast(pa.int64())
+            except pa.ArrowInvalid as error:
+                raise DamagedError(
+                    f"{name}: column {column!r}: {error}", remedy="write whole numbers there, as CellProfiler does"
+                ) from error
+            table = table.set_column(place, column, numbers)
+    return table
 
 
 class _Ahead:
@@ -236,6 +256,8 @@ class _Ahead:
 def _numbers(table: pa.Table, name: str, key: int) -> NDArray[np.int64]:
     if OBJECT not in table.column_names:
         raise NotFoundError(f"{name} has no column {OBJECT}")
+    if table.column(OBJECT).null_count:
+        raise DamagedError(f"{name} has a row without {OBJECT} in image {key}")
     numbers = table.column(OBJECT).to_numpy()
     if len(np.unique(numbers)) < len(numbers):
         raise DamagedError(f"{name} has an object twice in image {key}", remedy="was the table written twice?")
@@ -260,10 +282,15 @@ def _filled(columns: dict[str, Any], rows: int, schema: pa.Schema) -> pa.Table:
 
 
 def _type(name: str, objects: Sequence[str] = ()) -> Any:
-    told = column_of(name, compartments=tuple(objects))
-    if told.role != "metadata":
+    if column_of(name, compartments=tuple(objects)).role != "metadata":
         return pa.float64()
-    return pa.int64() if re.search(r"_(?:ObjectNumber|Parent_\w+|Number_Object_Number)$", name) else pa.string()
+    return pa.int64() if _is_number(name, objects) else pa.string()
+
+
+def _is_number(name: str, objects: Sequence[str]) -> bool:
+    """Whether a column, its object in front, numbers objects: its own or its parents."""
+    compartment = column_of(name, compartments=tuple(objects)).compartment
+    return bool(_NUMBER.fullmatch(name.removeprefix(f"{compartment}_")))
 
 
 def _column(name: str, objects: Sequence[str]) -> Column:
