@@ -26,6 +26,26 @@ PROGRAM = (
     "sys.exit(guarded(lambda: app()))"
 )
 
+HELD = """
+
+class Held(Blobs):
+    \"\"\"Goes half of the way, where it is told so, and there waits to be interrupted.\"\"\"
+
+    losses = 0
+
+    def loss(self, network, batch):
+        import os
+        import time
+
+        self.losses += 1
+        if os.environ.get("HALF_OF_THE_WAY") and self.losses > 120:
+            time.sleep(600)
+        return super().loss(network, batch)
+
+
+build = Held
+"""
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
@@ -51,7 +71,7 @@ def start(place: Path, *words: str) -> subprocess.Popen[str]:
 
 def ended(place: Path, *words: str) -> tuple[int, str, str]:
     process = start(place, *words)
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=300)
     return process.returncode, out, err
 
 
@@ -116,16 +136,21 @@ def test_the_schema_is_printed(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_clean_and_the_next_run_goes_on(place: Path) -> None:
+def test_ctrl_c_ends_clean_and_the_next_run_goes_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["blobs.yaml", "--json", "--set", "train.epochs=60", "--set", "train.log_every=1"]
-    process = start(place, *words)
+    task = place / "outside" / "blobs_task.py"
+    task.write_text(task.read_text() + HELD)
+    with monkeypatch.context() as patch:
+        patch.setenv("HALF_OF_THE_WAY", "1")
+        process = start(place, *words)
     log = place / "blobs-training" / "steps.csv"
-    for _ in range(600):
-        if log.is_file() and log.read_text().count("\n") > 5:
-            break
+    deadline = time.monotonic() + 300
+    while not (log.is_file() and log.read_text().count("\n") > 5):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     assert err == "interrupted; run it again to go on at the last checkpoint\n"
     (kept,) = (place / "blobs-training" / "checkpoints").iterdir()
