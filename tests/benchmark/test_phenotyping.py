@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from phenostream.benchmark.phenotyping import baselines, cross_validate, evaluate
+from phenostream.benchmark.phenotyping import Predictions, baselines, cross_validate, evaluate
 from phenostream.profiles.phenotypes import Labelled
 from phenostream.report.phenotypes import read
 
@@ -91,3 +91,28 @@ def test_results_have_the_form_of_the_report(tmp_path: Path) -> None:
             "models": [{"name": "discriminant", "splits": [split]}]}  # fmt: skip
     (tmp_path / "phenotypes.json").write_text(json.dumps(told, allow_nan=False))
     assert read(tmp_path / "phenotypes.json").models[0].splits[0].cells == 360
+
+
+def p_value(rng: np.random.Generator, sizes: np.ndarray, by: str, skill: float = 0.0) -> float:
+    """Of images of one class each, whose cells are all called alike: rightly in the share `skill`, else blindly."""
+    image = np.repeat(np.arange(len(sizes)), sizes)
+    label, blind = rng.integers(3, size=(2, len(sizes)))
+    called = np.where(rng.random(len(sizes)) < skill, label, blind)[image]
+    groups, ids = {"image": image.astype(str)}, np.arange(len(image)).astype(str)
+    known = Labelled(np.zeros((len(image), 1)), ("1",), ("a", "b", "c"), label[image], groups, ids)
+    told = evaluate(Predictions(known, np.eye(3)[called], by, 7), draws=0, permutations=99)
+    return float(told["more"]["p_value"])
+
+
+@pytest.mark.parametrize("even", [True, False])
+def test_a_blind_classifier_is_seldom_significant_though_cells_of_one_image_are_called_alike(even: bool) -> None:
+    rng = np.random.default_rng(0)
+    sizes = [np.full(30, 20) if even else rng.geometric(0.05, 30) for _ in range(200)]
+    found = np.array([p_value(rng, one, "image") for one in sizes])
+    # 0.05 is meant, with a standard error of 0.015; by cell, as if each were a witness, it is about a third.
+    assert 0.01 <= (found <= 0.05).mean() < 0.10
+    assert np.mean([p_value(rng, one, "cell") <= 0.05 for one in sizes[:60]]) > 0.15
+
+
+def test_a_classifier_that_knows_something_of_images_is_significant() -> None:
+    assert p_value(np.random.default_rng(0), np.full(30, 20), "leave-one-image-out", skill=0.7) == 0.01

@@ -11,6 +11,7 @@ from scipy import stats
 from phenostream.benchmark.statistics import (
     benjamini_hochberg,
     bootstrap,
+    exchanged_blocks,
     leave_one_out,
     permutation_p_value,
     permuted_within,
@@ -72,6 +73,28 @@ def test_shuffling_inside_groups_keeps_them_apart() -> None:
     made = permuted_within(values, groups)
     assert sorted(made[:50]) == list(range(50))
     assert not np.array_equal(made, values)
+
+
+def test_groups_exchange_their_values_as_wholes() -> None:
+    groups = np.repeat(["b", "a", "c"], [5, 2, 3])[[0, 5, 1, 7, 2, 6, 3, 8, 4, 9]]
+    seen = set()
+    for rows in exchanged_blocks(groups, 200):
+        taken = {one: groups[rows][groups == one] for one in "abc"}
+        assert all(len(set(values)) == 1 for values in taken.values())
+        assert {values[0] for values in taken.values()} == {"a", "b", "c"}
+        seen.add(tuple(values[0] for values in taken.values()))
+        # A longer group takes all of a shorter one, over and over, in the order of its rows.
+        place = np.searchsorted(np.flatnonzero(groups == taken["b"][0]), rows[groups == "b"])
+        np.testing.assert_array_equal(np.diff(place) % (groups == taken["b"][0]).sum(), np.ones(4))
+    assert len(seen) == 6
+
+
+def test_groups_of_one_row_are_permuted_as_ever() -> None:
+    drawn = np.array(list(exchanged_blocks(np.arange(4), 4000, rng=1)))
+    np.testing.assert_array_equal(np.sort(drawn, axis=1), np.tile(np.arange(4), (4000, 1)))
+    _, counts = np.unique(drawn, axis=0, return_counts=True)
+    assert len(counts) == 24
+    assert stats.chisquare(counts).pvalue > 0.001
 
 
 def test_bad_input_is_named() -> None:

@@ -13,7 +13,7 @@ from phenostream.benchmark.metrics.confusion import confusion
 from phenostream.benchmark.metrics.f1 import F1Scores, from_confusion
 from phenostream.benchmark.metrics.precision_recall import precision_recall
 from phenostream.benchmark.metrics.true_class_rank import rank_counts, true_class_rank
-from phenostream.benchmark.statistics import bootstrap, permutation_p_value
+from phenostream.benchmark.statistics import bootstrap, exchanged_blocks, permutation_p_value
 from phenostream.profiles.phenotypes.classifier import Selected, select, train
 from phenostream.profiles.phenotypes.registry import model_settings
 from phenostream.profiles.phenotypes.splitting import Fold, deal, group_of, leaves_one_out, splits
@@ -123,7 +123,10 @@ def evaluate(
     Args:
         predictions: of :func:`cross_validate`.
         draws: bootstrap samples of groups behind the interval of the weighted F1; 0 for none.
-        permutations: of the truth behind the p-value of the weighted F1; 0 for none.
+        permutations: behind the p-value of the weighted F1; 0 for none. What the cells of one group (image, well,
+            plate) were called goes as a whole to another group
+            (:func:`~phenostream.benchmark.statistics.exchanged_blocks`): cells that share labels and calls are no
+            independent witnesses. The truth keeps its place, and so every class its number of cells.
         points: of each precision-recall curve.
         seed: of the draws.
 
@@ -248,8 +251,8 @@ def _doubts(predictions: Predictions, observed: float, draws: int, permutations:
         found = bootstrap(lambda rows: _weighted(flat[rows], size), predictions.grouping(), draws=draws, rng=seed)
         told["interval"] = {"low": found.low, "high": found.high, "groups": found.groups, "level": 0.95}
     if permutations:
-        rng = np.random.default_rng(seed)
-        null = [_weighted(rng.permutation(truth) * size + called, size) for _ in range(permutations)]
+        exchanged = exchanged_blocks(predictions.grouping(), permutations, rng=seed)
+        null = [_weighted(truth * size + called[rows], size) for rows in exchanged]
         told["p_value"] = float(permutation_p_value(observed, null))
     return told
 

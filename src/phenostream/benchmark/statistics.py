@@ -142,6 +142,34 @@ def permuted_within(values: ArrayLike, groups: ArrayLike, *, rng: np.random.Gene
     return shuffled
 
 
+def exchanged_blocks(groups: ArrayLike, count: int, *, rng: np.random.Generator | int = 0) -> Iterator[Indices]:
+    """`count` times the row (rows,) whose value each row takes when groups exchange their values as wholes.
+
+    Whole-block permutation: what rows of a group have in common stays together, so that a null distribution is as wide
+    as few independent groups make it, and not as narrow as many rows would (Winkler et al. 2015, NeuroImage 123:253;
+    blocks of one size). Here a group of n rows takes n values of the other one in their order, from a random start, and
+    goes on with the first after the last. Exact where each group holds one value, and where every row is a group of its
+    own (the ordinary permutation); otherwise as far as it does not matter where in its group a row stands.
+
+    Args:
+        groups: (rows,) group of each row; groups must be exchangeable under the null hypothesis.
+        count: permutations.
+        rng: generator or seed.
+    """
+    generator = np.random.default_rng(rng)
+    _, codes, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    order = np.argsort(codes.ravel(), kind="stable")
+    first = np.cumsum(sizes) - sizes
+    own = np.repeat(np.arange(len(sizes)), sizes)
+    place = np.arange(len(order)) - first[own]
+    rows = np.empty(len(order), np.intp)
+    for _ in range(count):
+        other = generator.permutation(len(sizes))
+        start = generator.integers(sizes[other])
+        rows[order] = order[first[other][own] + (start[own] + place) % sizes[other][own]]
+        yield rows.copy()
+
+
 def _members(codes: NDArray[Any]) -> list[Indices]:
     order = np.argsort(codes, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
