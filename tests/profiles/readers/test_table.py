@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import sys
 
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy.sparse import csr_matrix
 
 from phenostream.errors import DamagedError, HostileError, TooLargeError
 from phenostream.profiles import export, read_profiles
+from phenostream.profiles.exporters.csv import lines
 from phenostream.profiles.readers import anndata as reader
 from phenostream.profiles.reading import read_foreign
 from phenostream.profiles.tables import Held, feature_names, whole, write_table
@@ -55,7 +58,8 @@ def test_metadata_behind_a_compartment_is_no_feature(tmp_path):
         (b"\xff\xfe\x00,\n", DamagedError, "not a CSV"),
         (b"a,b\n1\n", DamagedError, "Expected 2 columns, got 1"),
         (b"a" * (65 << 20), TooLargeError, "64 MiB"),
-        (b"a,b\n" + b"1" * (20 << 20), HostileError, "line of more than"),
+        (b"a,b\n" + b"1" * (20 << 20), HostileError, "row of more than"),
+        (b'a,b\n1,"x' + b"2,3\n" * (4 << 20), HostileError, "is a quote left open"),
         (b",".join(b"c%d" % place for place in range(100_001)) + b"\n", TooLargeError, "100001 columns"),
     ],
 )
@@ -87,6 +91,23 @@ def test_batches_in_the_order_of_their_numbers(tmp_path):
     assert table["Metadata_Well"].to_pylist() == ["15_2", "15_10"]
     assert feature_names(table.schema) == ["AreaShape_Area", "efficientnet_3"]
     assert "" not in table.column_names
+
+
+def test_outlines_with_line_breaks_across_the_blocks(tmp_path):
+    """Three blocks of outlines as idrstream and this package write them: an edge lies inside one."""
+    rng = np.random.default_rng(0)
+    few = [np.array2string(rng.integers(0, 1344, (500 + place, 2)), threshold=sys.maxsize) for place in range(30)]
+    outlines = few * 80
+    assert sum(map(len, outlines)) > 16 << 20
+    areas = np.arange(2400.0)
+    table = pa.table({"": range(2400), "Metadata_Object_Outline": outlines, "AreaShape_Area": areas})
+    with gzip.open(tmp_path / "batch_0.csv.gz", "wb", compresslevel=1) as file:
+        lines(table, file, header=True)
+    pieces = list(read_foreign(tmp_path).tables())
+    assert len(pieces) > 2
+    read = pa.concat_tables(pieces)
+    assert read["Metadata_Object_Outline"].to_pylist() == outlines
+    assert read["AreaShape_Area"].to_pylist() == areas.tolist()
 
 
 def test_real_profiles_of_wells(data):

@@ -58,8 +58,8 @@ def blocks(path: Path, type_of: Callable[[str], Any]) -> Iterator[pa.Table]:
         type_of: the Arrow type of the column with a name; a value that does not fit it is damage, never a guess.
 
     Raises:
-        DamagedError: a line with another number of values, or a value of another type; with line or column.
-        HostileError: a gzipped file that unfolds without end into one line.
+        DamagedError: a row with another number of values, or a value of another type; with row or column.
+        HostileError: a row of more than 8 MiB, such as a gzipped file that unfolds without end.
     """
     names = header(path)
     convert = arrow.ConvertOptions(
@@ -67,7 +67,8 @@ def blocks(path: Path, type_of: Callable[[str], Any]) -> Iterator[pa.Table]:
         quoted_strings_can_be_null=True,
     )  # fmt: skip
     read = arrow.ReadOptions(use_threads=False, block_size=_BLOCK, column_names=names, skip_rows=1)
-    parse = arrow.ParseOptions(delimiter=delimiter(path), newlines_in_values=False)
+    # Outlines in numpy's text form have line breaks, and one of them may lie where a block ends.
+    parse = arrow.ParseOptions(delimiter=delimiter(path), newlines_in_values=True)
     with opened(path) as stream, _named(path):
         empty = True
         if stream.peek(1) if isinstance(stream, io.BufferedReader) else True:
@@ -109,10 +110,13 @@ def _named(path: Path) -> Iterator[None]:
     except pa.ArrowInvalid as error:
         first = str(error).splitlines()[0]
         if "straddling" in first:
-            raise HostileError(f"{path} has a line of more than {_BLOCK >> 20} MiB", remedy="is it a table?") from error
+            raise HostileError(
+                f"{path} has a row of more than {_BLOCK >> 20} MiB", remedy="is it a table? is a quote left open?"
+            ) from error
         if "Empty CSV" in first:
             return
-        raise DamagedError(f"{path}: {first[:300]}", remedy="correct the value, or leave the column out") from error
+        remedy = "correct that row" if "Expected" in first else "correct the value, or leave the column out"
+        raise DamagedError(f"{path}: {first[:300]}", remedy=remedy) from error
 
 
 csv.field_size_limit(min(sys.maxsize, MAX_LINE))
