@@ -14,7 +14,7 @@ from phenostream.sources.stores import open_store
 from phenostream.sources.wells import normal, well_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from phenostream.values import Store
 
@@ -43,7 +43,7 @@ class Annotations:
 
     def of(self, parts: Mapping[str, str]) -> Mapping[str, str]:
         """What is said of the image with these `parts`; empty where nothing is."""
-        return self.rows.get(tuple(_plain(parts.get(name, "")) for name in self.by), {})
+        return self.rows.get(tuple(plain(parts.get(name, "")) for name in self.by), {})
 
 
 def parse(data: bytes, name: str, parts: Iterable[str]) -> Annotations:
@@ -62,7 +62,7 @@ def parse(data: bytes, name: str, parts: Iterable[str]) -> Annotations:
     used = {columns[key] for key in (*by, *(("row", "column") if split else ())) if key in columns}
     found: dict[tuple[str, ...], dict[str, str]] = {}
     for row in lines:
-        place = tuple(_plain(_value(row, columns, key)) for key in by)
+        place = tuple(plain(_value(row, columns, key)) for key in by)
         told = {key: value for key, value in row.items() if key not in used and value}
         if found.setdefault(place, told) != told:
             raise RecipeError(
@@ -89,31 +89,51 @@ def read(where: str, store: Store, *, setting: str) -> bytes:
 
 
 def rows(data: bytes, name: str) -> list[dict[str, str]]:
-    """The rows of a table of text with a header: CSV or TSV by `name`, gzip by content; what is missing is empty.
+    """The rows of a table with a header, each value as text; what is missing is empty. All in memory: see `each_row`.
 
     Raises:
-        DamagedError: not text in UTF-8, or no row.
+        DamagedError: not such a table, or no row.
     """
+    return list(each_row(data, name))
+
+
+def each_row(data: bytes, name: str) -> Iterator[dict[str, str]]:
+    """The rows of a table one by one: Parquet, CSV or TSV by `name`, gzip by content. Raises as `rows` does."""
+    count = 0
     try:
-        plain = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-        text = io.StringIO(plain.decode("utf-8-sig"), newline="")
-        separator = "\t" if name.removesuffix(".gz").endswith((".tsv", ".txt")) else ","
-        found = [
-            {str(key): value or "" for key, value in row.items() if key}
-            for row in csv.DictReader(text, delimiter=separator)
-        ]
-    except (UnicodeDecodeError, csv.Error, OSError, EOFError) as error:
+        for row in _parquet_rows(data) if name.endswith(".parquet") else _text_rows(data, name):
+            count += 1
+            yield row
+    except (UnicodeDecodeError, csv.Error, OSError, EOFError, ValueError) as error:
         raise DamagedError(
-            f"{name} is not a table of text: {error}", remedy="fetch it again, or save it as CSV in UTF-8"
+            f"{name} is not a table: {error}", remedy="fetch it again, or save it as CSV in UTF-8"
         ) from error
-    if not found:
+    if not count:
         raise DamagedError(f"{name} has no rows", remedy="it needs a header and at least one row")
-    return found
+
+
+def _text_rows(data: bytes, name: str) -> Iterator[dict[str, str]]:
+    unpacked = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    text = io.StringIO(unpacked.decode("utf-8-sig"), newline="")
+    separator = "\t" if name.removesuffix(".gz").endswith((".tsv", ".txt")) else ","
+    for row in csv.DictReader(text, delimiter=separator):
+        yield {str(key): value or "" for key, value in row.items() if key}
+
+
+def _parquet_rows(data: bytes) -> Iterator[dict[str, str]]:
+    import pyarrow as pa  # noqa: PLC0415  (most tables are text)
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    # Without threads, which may let go of these bytes after the interpreter ended, and that aborts.
+    file = pq.ParquetFile(pa.BufferReader(data))
+    for batch in file.iter_batches(use_threads=False):
+        for row in batch.to_pylist():
+            yield {key: "" if value is None else str(value) for key, value in row.items()}
 
 
 def _column(row: Mapping[str, str], key: str) -> str:
     for column in row:
-        if column.strip().lower().replace(" ", "_").removeprefix("metadata_") in _NAMES[key]:
+        if name_of(column) in _NAMES[key]:
             return column
     return ""
 
@@ -124,6 +144,11 @@ def _value(row: Mapping[str, str], columns: Mapping[str, str], key: str) -> str:
     return normal(row[columns["well"]]) if "well" in columns else well_name(row[columns["row"]], row[columns["column"]])
 
 
-def _plain(value: str) -> str:
+def name_of(column: str) -> str:
+    """A column's name as it is compared: lower case, without the prefix ``Metadata_``."""
+    return column.strip().lower().replace(" ", "_").removeprefix("metadata_")
+
+
+def plain(value: str) -> str:
     """`value` as it is compared: numbers without leading zeros."""
     return str(int(value)) if value.isdecimal() else value

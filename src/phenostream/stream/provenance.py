@@ -61,8 +61,16 @@ def _versions() -> Iterator[tuple[str, str]]:
 
 def _tables(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Settings of the catalog that name local files, with the sha256 of their content."""
-    for value in recipe.source.model_dump(mode="json").values():
-        for one in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(one, str) and Path(one).is_file():
-                with Path(one).open("rb") as file:
-                    yield one, hashlib.file_digest(file, "sha256").hexdigest()
+    for one in _words(recipe.source.model_dump(mode="json")):
+        if Path(one).is_file():
+            with Path(one).open("rb") as file:
+                yield one, hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _words(settings: Any) -> Iterator[str]:
+    """Every text among settings, those inside lists and mappings too."""
+    if isinstance(settings, str):
+        yield settings
+    elif isinstance(settings, dict | list | tuple):
+        for one in settings.values() if isinstance(settings, dict) else settings:
+            yield from _words(one)

@@ -74,8 +74,8 @@ def read(where: str, store: Store) -> Metadata:
             told = _told(row, columns, name)
             if found.setdefault(place, told) != told:
                 raise RecipeError(f"{name} says two things of {'_'.join(map(str, place)).rstrip('_')}")
-    columns = {column.strip().lower() for _, rows in given for column in rows[0]}
-    return Metadata(found, by_site, {"experiment_name", "address"} <= columns)
+    heads = {column.strip().lower() for _, rows in given for column in rows[0]}
+    return Metadata(found, by_site, {"experiment_name", "address"} <= heads)
 
 
 def _place(row: Mapping[str, str], columns: Mapping[str, str], name: str, *, by_site: bool) -> Place:

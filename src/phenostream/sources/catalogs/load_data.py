@@ -2,10 +2,13 @@
 
 A row is a site. The files of a channel stand in ``FileName_OrigDNA`` and ``PathName_OrigDNA``, or in ``URL_OrigDNA``;
 ``Metadata_Plate``, ``Metadata_Well`` and ``Metadata_Site`` say which site it is. Source: CellProfiler manual, LoadData.
+What lies in the wells stands in tables of its own, which are joined: `phenostream.sources.joins`.
 """
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -14,9 +17,12 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Setting
 
-from phenostream.errors import DamagedError, RecipeError
+from phenostream.errors import RecipeError
 from phenostream.sources import tables
+from phenostream.sources.joins import Controls, Join, joined
+from phenostream.sources.layout import Survey
 from phenostream.sources.names import checked, natural
+from phenostream.sources.repeats import Repeat, refuse
 from phenostream.sources.wells import normal, order, well_name
 from phenostream.values import Channel, Field, FieldId, Plane
 
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
 
     from phenostream.values import Store
 
+_log = logging.getLogger("phenostream.sources")
 _FORMATS = {".tif": "tiff", ".tiff": "tiff", ".png": "png"}
 _STAINS = {"DNA": "Hoechst", "ER": "Concanavalin A", "RNA": "SYTO 14", "AGP": "Phalloidin, WGA", "Mito": "MitoTracker"}
 _PLACES = ("plate", "well", "site", "row", "col", "column")
@@ -44,6 +51,8 @@ class Settings(BaseModel):
     prefix: str = Setting("Orig", description="What stands before the channel's name in the columns of images.")
     channels: tuple[str, ...] = Setting((), description="Channels wanted, in order; empty: all, as in the table.")
     study: str = Setting("", description="Name of the study.")
+    metadata: tuple[Join, ...] = Setting((), description="Tables that say more of the sites, joined in this order.")
+    controls: Controls | None = Setting(None, description="Which wells are controls; makes the annotation well_type.")
 
 
 def base(settings: Settings) -> str:
@@ -52,38 +61,59 @@ def base(settings: Settings) -> str:
 
 
 def closed(settings: Settings) -> bool:
-    """See `phenostream.sources.catalogs`: a local table says all."""
-    return Path(settings.table).is_file()
+    """See `phenostream.sources.catalogs`: local tables say all."""
+    return all(Path(table).is_file() for table in (settings.table, *(join.table for join in settings.metadata)))
 
 
 def units(settings: Settings, store: Store) -> Iterator[Field]:
-    """See `phenostream.sources.catalogs`; by plate, well and site.
+    """See `phenostream.sources.catalogs`. Raises as `survey` does, and RecipeError: one site twice."""
+    found = survey(settings, store)
+    refuse(found.duplicates, remedy="the table has the site twice: give the table of one batch")
+    return (unit for unit in found.units if isinstance(unit, Field))
+
+
+def survey(settings: Settings, store: Store) -> Survey:
+    """The sites of the table, by plate, well and site; of a site that comes again the first row is read.
 
     Raises:
-        NotFoundError: no table.
+        NotFoundError: no such table.
         DamagedError: not a table.
-        RecipeError: no image columns, a channel that has none, paths that do not lie below base, one site twice.
+        RecipeError: no image columns, a channel that has none, paths that do not lie below base, tables that do not
+            join.
     """
-    rows = _rows(settings, store)
+    rows = tables.rows(tables.read(settings.table, store, setting="table"), settings.table)
     channels = _channels(settings, rows[0])
-    found: dict[FieldId, Field] = {}
+    found: dict[FieldId, tuple[Field, dict[str, str]]] = {}
+    repeats = []
     for row in rows:
-        field = _field(settings, channels, row)
+        field, told = _field(settings, channels, row)
         if field.id in found:
-            raise RecipeError(f"the table has site {field.id} twice", remedy="give the table of one batch")
-        found[field.id] = field
-    return iter(found[one] for one in sorted(found, key=_order))
+            repeats.append(Repeat(field.id, _files(found[field.id][0]), _files(field)))
+        else:
+            found[field.id] = field, told
+    places = sorted(found, key=_order)
+    known, silent = joined([found[one][1] for one in places], settings.metadata, settings.controls, store)
+    units = tuple(_annotated(found[one][0], told) for one, told in zip(places, known, strict=True))
+    _report(silent, repeats)
+    return Survey(units, unannotated=silent, duplicates=tuple(repeats))
 
 
-def _field(settings: Settings, channels: Sequence[str], row: Mapping[str, str]) -> Field:
-    told = {name[9:].lower(): value for name, value in row.items() if name.startswith("Metadata_") and value}
+def _field(settings: Settings, channels: Sequence[str], row: Mapping[str, str]) -> tuple[Field, dict[str, str]]:
+    """The site of a row, and what its columns say of it, its identity in the words of fields."""
+    told = {tables.name_of(name): value for name, value in row.items() if name.startswith("Metadata_") and value}
     keys = [(name, key) for name in channels if (key := _key(settings, name, row))]
-    return Field(
-        _identity(settings, told),
-        tuple(Channel(name, _STAINS.get(name, "")) for name, _ in keys),
-        tuple(Plane(key, _format(key)) for _, key in keys),
-        annotation=MappingProxyType({name: value for name, value in told.items() if name not in _PLACES}),
-    )
+    one = _identity(settings, told)
+    planes = tuple(Plane(key, _format(key)) for _, key in keys)
+    field = Field(one, tuple(Channel(name, _STAINS.get(name, "")) for name, _ in keys), planes)
+    return field, told | {"plate": one.plate, "well": one.well, "site": one.site}
+
+
+def _annotated(field: Field, told: Mapping[str, str]) -> Field:
+    return replace(field, annotation=MappingProxyType({name: told[name] for name in told if name not in _PLACES}))
+
+
+def _files(field: Field) -> tuple[str, ...]:
+    return tuple(plane.key for plane in field.planes) or (str(field.id),)
 
 
 def _identity(settings: Settings, told: Mapping[str, str]) -> FieldId:
@@ -104,8 +134,8 @@ def _key(settings: Settings, channel: str, row: Mapping[str, str]) -> str:
         where = f"{folder}/{file}" if folder else file
     if not where:
         return ""
-    for root in (settings.strip, settings.base):
-        if root and where.startswith(root):
+    for root in (settings.strip.rstrip("/"), settings.base.rstrip("/")):
+        if root and where.startswith(f"{root}/"):
             return checked(_unquoted(where[len(root) :].lstrip("/"), where))
     if "://" in where or where.startswith("/"):
         raise RecipeError(
@@ -136,26 +166,11 @@ def _channels(settings: Settings, row: Mapping[str, str]) -> Sequence[str]:
     return settings.channels or there
 
 
-def _rows(settings: Settings, store: Store) -> list[dict[str, str]]:
-    data = tables.read(settings.table, store, setting="table")
-    if not settings.table.endswith(".parquet"):
-        return tables.rows(data, settings.table)
-    try:
-        rows = _parquet(data)
-    except (ValueError, OSError) as error:
-        raise DamagedError(f"{settings.table} is not a table: {error}", remedy="fetch it again") from error
-    if not rows:
-        raise DamagedError(f"{settings.table} has no rows", remedy="fetch it again")
-    return rows
-
-
-def _parquet(data: bytes) -> list[dict[str, str]]:
-    import pyarrow as pa  # noqa: PLC0415  (most tables are text)
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    # Not `pq.read_table`: its threads may let go of these bytes after the interpreter ended, which aborts.
-    rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).to_pylist()
-    return [{key: "" if value is None else str(value) for key, value in row.items()} for row in rows]
+def _report(silent: int, repeats: Sequence[Repeat]) -> None:
+    if silent:
+        _log.warning("the metadata tables say nothing of %d sites", silent)
+    if repeats:
+        _log.warning("the table has %d sites again: the first is %s", len(repeats), repeats[0].id)
 
 
 def _order(one: FieldId) -> tuple[object, ...]:

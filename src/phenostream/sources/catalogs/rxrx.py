@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("phenostream.sources")
 _SITE = (
-    r"(?:.*/)??(?:(?P<dataset>train|test)/)?(?P<experiment>[^/]+)/Plate(?P<plate>\d+)/"
+    r"(?:.*?/)??(?:(?P<dataset>train|test)/)?(?P<experiment>[^/]+)/Plate(?P<plate>\d+)/"
     r"(?P<well>[A-Z]{1,2}\d{1,2})_s(?P<site>\d+)"
 )
 _IMAGE = re.compile(_SITE + r"_w?(?P<channel>\d+)\.(?P<suffix>png|tiff?)")
@@ -97,6 +97,7 @@ class Survey:
         left_out: images of channels that are not asked for.
         unannotated: how many sites the tables do not tell of.
         duplicates: files that would be a channel of a site that has one already.
+        imageless: the absent sites with what the tables tell of them, as fields without channels.
     """
 
     units: tuple[Field, ...]
@@ -105,6 +106,7 @@ class Survey:
     left_out: tuple[str, ...] = ()
     unannotated: int = 0
     duplicates: tuple[Repeat, ...] = ()
+    imageless: tuple[Field, ...] = ()
 
 
 def base(settings: Settings) -> str:
@@ -157,8 +159,9 @@ def _listed(settings: Settings, told: Metadata, keys: Iterable[str]) -> Survey:
     missing = sorted(_expected(settings, told) - sites.keys(), key=_order)
     silent = sum(not told.of(place) for place in sites)
     _report(missing, silent, repeats)
-    absent = tuple(_identity(settings, place) for place in missing)
-    return Survey(tuple(found), absent, tuple(unmatched), tuple(left_out), silent, tuple(repeats))
+    imageless = tuple(_field(settings, wanted, place, {}, told.of(place)) for place in missing)
+    absent = tuple(one.id for one in imageless)
+    return Survey(tuple(found), absent, tuple(unmatched), tuple(left_out), silent, tuple(repeats), imageless)
 
 
 def _name(seen: re.Match[str]) -> str:
@@ -233,7 +236,7 @@ def _field(
     row: Mapping[str, str],
 ) -> Field:
     words = [word for word in wanted if word in files]
-    first = files[words[0]]
+    folders = {one["dataset"] for one in files.values() if one["dataset"]}
     well_id = f"{place[0]}_{place[1]}_{_padded(place[2])}"
     known = {
         "site_id": f"{well_id}_{place[3]}",
@@ -241,7 +244,7 @@ def _field(
         "experiment": place[0],
         "plate_number": str(place[1]),
     }
-    known |= {"dataset": first["dataset"]} if first["dataset"] else {}
+    known |= {"dataset": min(folders)} if folders else {}
     return Field(
         _identity(settings, place),
         tuple(Channel(wanted[word], _SIX.stains.get(wanted[word], "")) for word in words),
