@@ -89,6 +89,19 @@ def test_a_lost_package_is_written_again(experiment: Experiment, tmp_path: Path)
     assert again.metrics == experiment.metrics
 
 
+@pytest.mark.slow
+def test_a_package_of_another_recipe_is_not_kept(experiment: Experiment, tmp_path: Path) -> None:
+    """Its checkpoints may be deleted, as the folder's README says; what is trained there next is what it then holds."""
+    folder = tmp_path / "copy"
+    shutil.copytree(experiment.folder, folder)
+    shutil.rmtree(folder / "checkpoints")
+    again = train(RECIPE, folder, overrides=["seed=77"])
+    told = json.loads((folder / "package" / "training.json").read_text())
+    assert told["seed"] == 77
+    assert again.package is not None
+    assert again.package.sha256 != experiment.package.sha256
+
+
 def test_files_are_hashed(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "b.txt").write_bytes(b"abc")

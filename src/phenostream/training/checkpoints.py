@@ -19,10 +19,10 @@ from phenostream.errors import DamagedError
 from phenostream.training.durable import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
-_KEPT = 2
+KEPT = 2
 _HEADER = "phenostream"
 _TENSOR, _PAIRS, _TUPLE = "$tensor", "$pairs", "$tuple"
 
@@ -35,9 +35,22 @@ def save(folder: Path, step: int, state: Mapping[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:09d}.safetensors"
     write(path, state)
-    for old in paths(folder)[:-_KEPT]:
+    for old in paths(folder)[:-KEPT]:
         old.unlink(missing_ok=True)
     return path
+
+
+def best(folder: Path, step: int) -> Path:
+    """Where the weights lie that were the best at `step`; the step tells them from those of an abandoned branch."""
+    return folder / f"best-{step:09d}.safetensors"
+
+
+def keep_best(folder: Path, steps: Collection[int]) -> None:
+    """Delete the best weights of all other steps than `steps`."""
+    kept = {best(folder, step) for step in steps}
+    for path in folder.glob("best-*.safetensors"):
+        if path not in kept:
+            path.unlink(missing_ok=True)
 
 
 def paths(folder: Path) -> list[Path]:

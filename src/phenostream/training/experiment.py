@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ validations.csv  every validation
 curves.png       both as a picture; tensorboard/ holds the same for `tensorboard --logdir`
 metrics.json     metrics of the chosen weights, and how the fit went
 package/         the model package, for `phenostream segment`, `embed` and the like
-best.safetensors the weights with the best watched metric, where one was watched
+best-*.safetensors the weights with the best watched metric (of that step), where one was watched
 checkpoints/     where the fit goes on after a stop; may be deleted at the end
 
 Running the same recipe again goes on where it stopped.
@@ -94,13 +95,27 @@ def _begun(folder: Path, recipe: Recipe, task: Task) -> dict[str, Any]:
 
 
 def _written(folder: Path, recipe: Recipe, task: Task, told: FitResult, summary: dict[str, Any]) -> Package:
-    """Write all that stands beside the fit; what is there from before is replaced, but for the package."""
+    """Write all that stands beside the fit; what is there from before is replaced, but for this fit's package."""
     origin = _begun(folder, recipe, task)
     curves.draw(folder, folder / "curves.png")
     home = folder / "package"
-    package = open_package(home) if home.is_dir() else _exported(task, told, home, {**origin, "fit": summary})
+    training = json.loads(_json({**origin, "fit": summary}))
+    package = _standing(home, training) or _exported(task, told, home, training)
     replace_text(folder / "metrics.json", _json({"metrics": dict(told.metrics), "fit": summary}))
     return package
+
+
+def _standing(home: Path, training: dict[str, Any]) -> Package | None:
+    """The package in `home` where it came from this very fit; one of another recipe is deleted."""
+    if not home.is_dir():
+        return None
+    package = open_package(home)
+    known = json.loads((home / "training.json").read_text())
+    same = all(known.get(name) == training[name] for name in ("recipe", "seed", "data"))
+    if same and known.get("fit", {}).get("step") == training["fit"]["step"]:
+        return package
+    shutil.rmtree(home)
+    return None
 
 
 def _exported(task: Task, told: FitResult, home: Path, training: dict[str, Any]) -> Package:

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from phenostream.training.plug import Batch, Task
     from phenostream.training.settings import FitSettings
 
-_BEST = "best.safetensors"
-
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -160,6 +158,7 @@ class _Run:
         self.identity = _identity(task, settings, seed)
         state = checkpoints.latest(folder / "checkpoints")
         self.at = self._position(state)
+        self.vouched = [self.at.best_step]
         self.order = Order(len(task), self.at.batch_size, seed)
         self.steps = settings.epochs * self.order.steps
         self.learner = Learner(task, settings, team, seed=seed)
@@ -301,7 +300,8 @@ class _Run:
             self.at.best_value, self.at.best_step, self.at.stale = metrics[name], self.at.step, 0
             self.at.best_metrics = metrics
             if self.team.leads:
-                checkpoints.write(self.folder / _BEST, dict(self.learner.result.state_dict()))
+                state = dict(self.learner.result.state_dict())
+                checkpoints.write(checkpoints.best(self.folder, self.at.step), state)
         else:
             self.at.stale += 1
         if self.settings.patience and self.at.stale >= self.settings.patience:
@@ -322,6 +322,9 @@ class _Run:
             if self.journal:
                 self.journal.flush()
             checkpoints.save(self.folder / "checkpoints", self.at.step, state)
+            # Another branch may have left better weights of a later step: only a checkpoint vouches for a file.
+            self.vouched = [*self.vouched[1 - checkpoints.KEPT :], self.at.best_step]
+            checkpoints.keep_best(self.folder, self.vouched)
         self.clock = self.saved = time.monotonic()
 
     def _position(self, state: Mapping[str, Any] | None) -> _Position:
@@ -339,7 +342,7 @@ class _Run:
         network = self.learner.result
         if self.at.best_step:
             self.team.told(None)  # the others wait here until the file is there
-            network.load_state_dict(checkpoints.read(self.folder / _BEST))
+            network.load_state_dict(checkpoints.read(checkpoints.best(self.folder, self.at.best_step)))
         rate = self.at.step * self.order.batch_size / max(self.at.seconds, 1e-9)
         return FitResult(
             network=network.cpu().eval(),

@@ -152,7 +152,9 @@ def test_a_short_fit_finds_nuclei_and_its_package_does_the_same(task, tmp_path, 
         mine = objects.relabel(task.found(result.network, picture.image, judge))
         assert (best_overlaps(mine, labels) > 0.99).all()
         assert labels.max() == mine.max()
-    further = build(Settings(data=task.settings.data, widths=(8, 12, 16), start=tmp_path / "mine")).network()
+    later = build(Settings(data=task.settings.data, widths=(8, 12, 16), start=tmp_path / "mine"))
+    assert later.data() == {**task.data(), "start": package.sha256}
+    further = later.network()
     assert all(
         torch.equal(one.float(), other.float())
         for one, other in zip(further.state_dict().values(), result.network.state_dict().values(), strict=True)

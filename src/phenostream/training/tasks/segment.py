@@ -238,8 +238,9 @@ class Segmentation(Configured[Settings]):
         return learn(facts, found) if any(len(one) for one in found) else None
 
     def data(self) -> Mapping[str, str]:
-        """Hashes of the files learnt from."""
-        return hashes(self.settings.data)
+        """Hashes of the files learnt from, and of the package started from."""
+        start = {} if self.settings.start is None else {"start": open_package(self.settings.start).sha256}
+        return {**hashes(self.settings.data), **start}
 
     def export(
         self, network: nn.Module, folder: Path, *, training: Mapping[str, Any], metrics: Mapping[str, float]
