@@ -97,10 +97,10 @@ def test_outlines_with_line_breaks_across_the_blocks(tmp_path):
     """Three blocks of outlines as idrstream and this package write them: an edge lies inside one."""
     rng = np.random.default_rng(0)
     few = [np.array2string(rng.integers(0, 1344, (500 + place, 2)), threshold=sys.maxsize) for place in range(30)]
-    outlines = few * 80
+    outlines = few * 90
     assert sum(map(len, outlines)) > 16 << 20
-    areas = np.arange(2400.0)
-    table = pa.table({"": range(2400), "Metadata_Object_Outline": outlines, "AreaShape_Area": areas})
+    areas = np.arange(2700.0)
+    table = pa.table({"": range(2700), "Metadata_Object_Outline": outlines, "AreaShape_Area": areas})
     with gzip.open(tmp_path / "batch_0.csv.gz", "wb", compresslevel=1) as file:
         lines(table, file, header=True)
     pieces = list(read_foreign(tmp_path).tables())
