@@ -1,18 +1,48 @@
-"""How a file becomes durable in a pack, and one writer at a time."""
+"""How a file becomes durable in a pack, its checksum, and one writer at a time."""
 
 from __future__ import annotations
 
+import os
+import re
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+import google_crc32c
+
 from phenostream import disk
+from phenostream.errors import RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
+_STEP = 1 << 20
+# `Path` makes one slash of the two of a URL.
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _REMEDY = "free disk space or choose another folder, then run again: what is done is kept"
+
+
+def local(folder: Path | str) -> Path:
+    """`folder`, which is on this machine. Raises RecipeError for a URL: what is written here is written to disks."""
+    place = os.fspath(folder)
+    if _URL.match(place):
+        raise RecipeError(
+            f"{place} is a URL, and a local folder is needed here",
+            remedy="name a local folder; a whole pack may be copied anywhere and is read from its URL",
+        )
+    return Path(place)
+
+
+def checksum(path: Path) -> tuple[int, int]:
+    """Bytes and CRC-32C of a file; of a folder, of the names and content of all files in the order of their names."""
+    size, crc = 0, 0
+    for one in [path] if path.is_file() else sorted(found for found in path.rglob("*") if found.is_file()):
+        crc = google_crc32c.extend(crc, one.relative_to(path).as_posix().encode() if one != path else b"")
+        with one.open("rb") as file:
+            while chunk := file.read(_STEP):
+                crc, size = google_crc32c.extend(crc, chunk), size + len(chunk)
+    return size, int(crc)
 
 
 @contextmanager

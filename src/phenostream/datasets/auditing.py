@@ -11,7 +11,7 @@ from phenostream.datasets._pool import ahead
 from phenostream.datasets.looking import Finding, Kind, finding, kind_of, look, separate
 from phenostream.datasets.screens import Screen
 from phenostream.datasets.settings import PackSettings
-from phenostream.datasets.strategies import arrange
+from phenostream.datasets.strategies import cut, shelves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -116,13 +116,17 @@ def estimate(screen: Screen | Iterable[Field], *, settings: PackSettings = _DEFA
     """
     fields, _ = separate(screen)
     kind = kind_of(fields, settings.channels)
-    shelves = arrange(fields, settings.strategy, settings.seed, by=settings.by, size=settings.sites_per_shelf)
+    given = {one.id for one in fields}
+    most = kind.coding.sites_in(settings.shard_mb * 1_000_000)
+    imageless = screen.imageless if isinstance(screen, Screen) else ()
+    cuts = [len(list(cut(shelf, most, given))) for shelf in shelves(fields, imageless, settings)]
     sizes = _sampled(fields, kind, sample)
-    slots = kind.coding.sites_in(settings.shard_mb * 1_000_000)
-    shards = sum(-(-len(shelf.fields) // slots) for shelf in shelves)
+    shards = sum(cuts)
     mean = sum(sizes) / len(sizes) if sizes else kind.coding.nbytes
     total = round(mean * len(fields)) + 16 * len(fields) + 4 * shards
-    return Estimate(len(fields), kind, len(shelves), shards, len(fields) * kind.coding.nbytes, total, len(sizes))
+    return Estimate(
+        len(fields), kind, sum(map(bool, cuts)), shards, len(fields) * kind.coding.nbytes, total, len(sizes)
+    )
 
 
 def _judged(kind: Kind, saturated_share: float, call: tuple[int, tuple[Field, ...]]) -> tuple[int, list[Finding]]:

@@ -1,12 +1,14 @@
-"""Exports: what every exporter shares. A stop at any moment leaves whole files, and the next run does the rest."""
+"""Exports: what every exporter shares. A stop at any moment leaves whole files, and the next run does the rest.
+
+The checksum of each file is taken when it is written, before it has its name, and kept below ``sums``: what changes
+afterwards is noticed by the next run, which writes it anew, by reading and by verifying.
+"""
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import google_crc32c
@@ -15,18 +17,20 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ValidationError
 
 from phenostream import disk
-from phenostream.datasets._files import locked, named_disk, write_bytes
+from phenostream.datasets._files import checksum, local, locked, named_disk, write_bytes
 from phenostream.datasets._pool import ahead
+from phenostream.datasets.documents import digest, plain, seal, unseal
 from phenostream.datasets.exporters import Kind, Output
 from phenostream.datasets.parts import parquet_bytes
 from phenostream.datasets.tables import STORAGE
-from phenostream.errors import DamagedError, LedgerError, NotFoundError, PhenostreamError, RecipeError
+from phenostream.errors import DamagedError, LedgerError, NotFoundError, RecipeError
 from phenostream.sources.names import checked
 from phenostream.values import recipes
 from phenostream.values.plugs import Plugs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from phenostream.datasets._pool import Executor
     from phenostream.datasets.exporters import Example
@@ -34,7 +38,8 @@ if TYPE_CHECKING:
 
 GROUP = "phenostream.dataset_exporters"
 _PLUGS = Plugs("phenostream.datasets.exporters", GROUP, "exporter")
-_DOCUMENT, _INDEX = "export.json", "index.parquet"
+_DOCUMENT, _INDEX, _PLAN, _SUMS = "export.json", "index.parquet", "plan.json", "sums"
+_AGAIN = "run the same export again: what is whole is kept, what is damaged is written anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,8 @@ def export(
 ) -> Exported:
     """Write the sites of `pack` in another format. Run it again after any stop, and it writes what is left.
 
+    Files that are there are compared with their checksums, and damaged ones are written anew.
+
     Args:
         pack: packed sites.
         folder: absent, empty, or one that this has begun.
@@ -98,95 +105,133 @@ def export(
         progress: hears (files done, files in all).
 
     Raises:
-        RecipeError: settings that do not fit the pack.
+        RecipeError: settings that do not fit the pack; a URL as `folder`.
         LedgerError: another export, or something else, in the folder.
         BusyError, DiskFullError: the folder cannot be had or written.
-        DamagedError: a site of the pack is not what was packed.
+        DamagedError: a site of the pack is not what was packed; the plan of the export is damaged.
     """
-    root, chosen = Path(folder), parse_settings(settings)
-    name = str(getattr(chosen, "format", ""))
-    outputs: list[Output] = _PLUGS.load(name).plan(pack, chosen)
+    root, chosen = local(folder), parse_settings(settings)
+    outputs: list[Output] = _PLUGS.load(str(getattr(chosen, "format", ""))).plan(pack, chosen)
     with locked(root):
-        _claim(root, pack, chosen)
-        waiting = [one for one in outputs if not (root / one.path).exists()]
-        done = len(outputs) - len(waiting)
-        call = partial(_write, str(root), pack, chosen)
-        for count, _ in enumerate(ahead(call, waiting, workers=workers, executor=executor), done + 1):
+        plan = _claim(root, pack, chosen)
+        keys = {one.path: _key(plan, one) for one in outputs}
+        seen = ahead(partial(_seen, root), keys.items(), workers=workers, executor=executor)
+        whole = {path for path, is_whole in seen if is_whole}
+        waiting = [one for one in outputs if one.path not in whole]
+        call = partial(_write, root, pack, chosen, keys)
+        for count, _ in enumerate(ahead(call, waiting, workers=workers, executor=executor), len(whole) + 1):
             if progress:
                 progress(count, len(outputs))
-        return _finish(root, pack, name, outputs, len(waiting))
+        return _finish(root, pack, chosen, outputs, len(waiting))
 
 
 def read_export(folder: Path | str) -> Iterator[tuple[dict[str, Any], Example]]:
     """Every site of an export, with its row of the index, file by file in the order written.
 
+    Each file is compared with its checksum before the first of its sites comes.
+
     Raises:
-        NotFoundError: no finished export there.
+        NotFoundError: no finished export there, or one of its files is gone.
         DamagedError: a file is not what was written.
     """
-    root = Path(folder)
+    root = local(folder)
     told = _described(root)
     kind = Kind(tuple(told["shape"]), told["dtype"], tuple(told["channels"]))
     read = _PLUGS.load(told["format"]).read
     rows: dict[str, list[dict[str, Any]]] = {path: [] for path, _, _ in told["files"]}
-    for row in pq.read_table(root / _INDEX).to_pylist():
+    index = _checked(root, _INDEX, *told["index"]).read_bytes()
+    for row in pq.read_table(pa.BufferReader(index)).to_pylist():
         rows[row["file"]].append(row)
-    for path, own in rows.items():
-        count = 0
+    for path, size, crc in told["files"]:
+        own, count = rows[path], 0
+        _checked(root, path, size, crc)
         for count, example in enumerate(read(root / path, kind), 1):
             if count <= len(own):
                 yield own[count - 1], example
         if count != len(own):
-            raise DamagedError(f"{path} holds {count} of {len(own)} sites", remedy="write the export again")
+            raise DamagedError(f"{path} holds {count} of {len(own)} sites", remedy=_AGAIN)
 
 
 def verify_export(folder: Path | str) -> list[str]:
     """Names of the files of an export that are absent or other than they were written; empty when all is well.
 
-    Raises NotFoundError where no finished export is there.
+    Raises NotFoundError where no finished export is there, DamagedError where its description is not what was written.
     """
-    root = Path(folder)
+    root = local(folder)
     told = _described(root)
-    return [
-        path for path, size, crc in told["files"] if not (root / path).exists() or _checksum(root / path) != (size, crc)
-    ]
+    files = [(_INDEX, *told["index"]), *told["files"]]
+    return [path for path, size, crc in files if not (root / path).exists() or checksum(root / path) != (size, crc)]
 
 
-def _claim(root: Path, pack: Pack, settings: BaseModel) -> None:
-    """Make the folder this export's. Raises LedgerError where it is another's."""
-    plan = {"settings": settings.model_dump(mode="json"), "pack": pack.description.tables.get("index.parquet", "")}
-    payload = _json(plan)
-    path = root / "plan.json"
-    if path.is_file() and path.read_bytes() != payload:
-        raise LedgerError(
-            f"{root} holds an export of another pack, or of other settings", remedy="choose another folder"
-        )
-    if not path.is_file() and any(entry.name != "lock" for entry in root.iterdir()):
+def _claim(root: Path, pack: Pack, settings: BaseModel) -> bytes:
+    """Make the folder this export's, and give its plan.
+
+    Raises LedgerError where it is another's, DamagedError where no one can say whose it is.
+    """
+    plan = seal({"settings": settings.model_dump(mode="json"), "pack": pack.description.tables.get(_INDEX, "")})
+    path = root / _PLAN
+    if path.is_file():
+        again = f"delete {path} and run the same export again: files that are whole are kept"
+        unseal(path.read_bytes(), f"{_PLAN} of {root}", remedy=again)
+        if path.read_bytes() != plan:
+            raise LedgerError(
+                f"{root} holds an export of another pack, or of other settings", remedy="choose another folder"
+            )
+    elif not (root / _SUMS).is_dir() and any(entry.name != "lock" for entry in root.iterdir()):
         raise LedgerError(f"{root} is not empty and no export", remedy="choose another folder")
-    write_bytes(path, payload)
+    write_bytes(path, plan)
     for stray in root.rglob(f"*{disk.PART}"):
         shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
+    return plan
 
 
-def _write(root: str, pack: Pack, settings: BaseModel, output: Output) -> None:
+def _key(plan: bytes, output: Output) -> str:
+    """Digest of all that the content of a file depends on."""
+    return digest(plan + plain({"path": output.path, "indices": output.indices, "keys": output.keys}))
+
+
+def _seen(root: Path, asked: tuple[str, str]) -> tuple[str, bool]:
+    """The path of a file, and whether it stands as it was written under this key; runs in any process."""
+    path, key = asked
+    try:
+        told = unseal(_sum(root, path).read_bytes(), path)
+    except (OSError, DamagedError):
+        return path, False
+    written = told["bytes"], told["crc32c"]
+    return path, told["key"] == key and (root / path).exists() and checksum(root / path) == written
+
+
+def _write(root: Path, pack: Pack, settings: BaseModel, keys: Mapping[str, str], output: Output) -> None:
     """Write one output under a temporary name, and move it when it is whole and durable; runs in any process."""
-    path = Path(root) / output.path
+    path = root / output.path
     temporary = path.with_name(path.name + disk.PART)
     with named_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with disk.taking_place(temporary, path):
             _PLUGS.load(str(getattr(settings, "format", ""))).write(temporary, pack, output, settings)
+            size, crc = checksum(temporary)
             disk.sync_tree(temporary)
+            # Before the file has its name: one under its name always has its sum.
+            write_bytes(_sum(root, output.path), seal({"key": keys[output.path], "bytes": size, "crc32c": crc}))
+            if path.is_dir():
+                shutil.rmtree(path)
 
 
-def _finish(root: Path, pack: Pack, name: str, outputs: Sequence[Output], new: int) -> Exported:
-    files = [(one.path, *_checksum(root / one.path)) for one in outputs]
-    write_bytes(root / _INDEX, parquet_bytes(_index(pack, outputs)))
+def _sum(root: Path, path: str) -> Path:
+    return root / _SUMS / f"{path}.json"
+
+
+def _finish(root: Path, pack: Pack, settings: BaseModel, outputs: Sequence[Output], new: int) -> Exported:
+    index = parquet_bytes(_index(pack, outputs))
+    write_bytes(root / _INDEX, index)
+    sums = [unseal(_sum(root, one.path).read_bytes(), f"the sum of {one.path}", remedy=_AGAIN) for one in outputs]
+    files = [(one.path, told["bytes"], told["crc32c"]) for one, told in zip(outputs, sums, strict=True)]
     told = {
-        "format": name, "shape": pack.shape, "dtype": pack.coding.dtype, "channels": pack.channels,
-        "licence": pack.description.licence, "files": files,
+        "format": str(getattr(settings, "format", "")), "shape": pack.shape, "dtype": pack.coding.dtype,
+        "channels": pack.channels, "licence": pack.description.licence, "files": files,
+        "index": (len(index), int(google_crc32c.value(index))),
     }  # fmt: skip
-    write_bytes(root / _DOCUMENT, _json(told))
+    write_bytes(root / _DOCUMENT, seal(told))
     sites = sum(len(one.indices) for one in outputs)
     names = tuple(path for path, _, _ in files)
     return Exported(root, names, sites, len(pack) - sites, new, sum(size for _, size, _ in files))
@@ -209,26 +254,16 @@ def _described(root: Path) -> dict[str, Any]:
     path = root / _DOCUMENT
     if not path.is_file():
         raise NotFoundError(f"there is no finished export at {root}", remedy="run the same export again")
-    try:
-        told: dict[str, Any] = json.loads(path.read_bytes())
-        for name, _, _ in told["files"]:
-            checked(name)
-    except PhenostreamError:
-        raise
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"{path} is damaged: {error}", remedy="run the same export again") from error
+    told = unseal(path.read_bytes(), f"{_DOCUMENT} of {root}", remedy=_AGAIN)
+    for name, _, _ in told["files"]:
+        checked(name)
     return told
 
 
-def _checksum(path: Path) -> tuple[int, int]:
-    """Bytes and CRC-32C of a file, or of all files of a folder in the order of their names."""
-    crc, size = 0, 0
-    for one in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
-        with one.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                crc, size = google_crc32c.extend(crc, chunk), size + len(chunk)
-    return size, int(crc)
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+def _checked(root: Path, path: str, size: int, crc: int) -> Path:
+    """Where a file of an export lies. Raises NotFoundError, or DamagedError where it is not what was written."""
+    if not (root / path).exists():
+        raise NotFoundError(f"{path} of {root} is not there", remedy=_AGAIN)
+    if checksum(root / path) != (size, crc):
+        raise DamagedError(f"{path} of {root} is not what was written", remedy=_AGAIN)
+    return root / path

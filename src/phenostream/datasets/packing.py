@@ -10,22 +10,24 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 import numpy as np
-import pyarrow.parquet as pq
 
 from phenostream.datasets import parts
-from phenostream.datasets._files import locked, sweep, write_bytes
+from phenostream.datasets._files import local, locked, sweep, write_bytes
 from phenostream.datasets._pool import ahead
-from phenostream.datasets.coding import Coding
-from phenostream.datasets.looking import SUSPICIONS, Finding, Kind, Look, finding, kind_of, look, separate
+from phenostream.datasets.documents import digest, seal
+from phenostream.datasets.looking import SUSPICIONS, Finding, Kind, Look, finding, look, separate
 from phenostream.datasets.parts import Levels, Part
+from phenostream.datasets.plans import DOCUMENT, FINDINGS, INDEX, SHARDS, STATISTICS, claim
+from phenostream.datasets.screens import Screen
 from phenostream.datasets.settings import PackSettings
 from phenostream.datasets.shards import IMAGES, array_document, group_document, shard_path, write_shard
-from phenostream.datasets.strategies import Shelf, arrange, identity
+from phenostream.datasets.strategies import Shelf, cut, identity, shelves
 from phenostream.datasets.tables import (
     IDENTITY,
     fault_row,
@@ -35,22 +37,19 @@ from phenostream.datasets.tables import (
     part_table,
     statistics_row,
 )
-from phenostream.errors import LedgerError, RecipeError
+from phenostream.errors import RecipeError
 from phenostream.values import FieldId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     import pyarrow as pa
 
     from phenostream.datasets._pool import Executor
-    from phenostream.datasets.screens import Screen
     from phenostream.values import Field
 
 VERSION = 1
 _DEFAULTS = PackSettings()
-DOCUMENT, PLAN = "pack.json", "plan.json"
-INDEX, SHARDS, STATISTICS, FINDINGS = "index.parquet", "shards.parquet", "statistics.parquet", "findings.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +60,9 @@ class Job:
         folder: of the pack.
         array: name of its array.
         number: of the shard in its array.
+        length: slots of the array, empty ones included.
         slots: sites that a shard of this array has room for.
-        fields: the sites, in order of their slots.
+        fields: the sites, in order of their slots; None leaves one empty.
         kind: what they must be.
         settings: of the pack.
     """
@@ -70,8 +70,9 @@ class Job:
     folder: str
     array: str
     number: int
+    length: int
     slots: int
-    fields: tuple[Field, ...]
+    fields: tuple[Field | None, ...]
     kind: Kind
     settings: PackSettings
 
@@ -82,7 +83,7 @@ class Job:
         told = [
             VERSION, self.array, self.number, self.slots, self.kind.channels, coding.shape, coding.dtype,
             self.settings.faults, self.settings.suspects, self.settings.saturated_share,
-            [[identity(one), sorted(one.annotation.items()), [*map(repr, one.planes)]] for one in self.fields],
+            [one and [identity(one), sorted(one.annotation.items()), [*map(repr, one.planes)]] for one in self.fields],
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
@@ -125,6 +126,8 @@ def pack(
 ) -> Packed:
     """Pack sites into `folder`. Run it again after any stop, or with more plates, and it does what is left.
 
+    Shards that are there are compared with their checksums, and damaged ones are written anew.
+
     Args:
         screen: sites to pack.
         folder: of the pack; absent, empty, or one that this has begun.
@@ -138,23 +141,28 @@ def pack(
         EmptyError: no sites.
         RecipeError: settings that do not fit the sites, or another pack in the folder; under ``fail``, the first site
             at fault as the error that it is.
+        LedgerError: another pack, or something else, in the folder; sites that it holds are no longer given.
+        DamagedError: the folder's plan is damaged in a pack that was never finished.
         BusyError, DiskFullError: the folder cannot be had or written.
         StepError: a worker process died.
         PhenostreamError: a fault that may pass; what is done is kept.
     """
-    root = Path(folder)
+    root = local(folder)
     fields, refused = _inputs(screen, settings)
+    absent = screen.imageless if isinstance(screen, Screen) else ()
     with locked(root):
         sweep(root)
-        kind = _claim(root, settings, fields)
-        shelves = arrange(fields, settings.strategy, settings.seed, by=settings.by, size=settings.sites_per_shelf)
-        jobs = _jobs(root, shelves, kind, settings)
-        waiting = _waiting(root, jobs)
+        kind = claim(root, settings, fields)
+        jobs = _jobs(root, shelves(fields, absent, settings), kind, settings, {one.id for one in fields})
+        waiting = _waiting(root, jobs, workers, executor)
         done = len(jobs) - len(waiting)
         for count, _ in enumerate(ahead(write, waiting, workers=workers, executor=executor), done + 1):
             if progress:
                 progress(count, len(jobs))
-        return _finish(root, jobs, kind, settings, refused, len(waiting))
+        packed = [parts.load(root, job.key) for job in jobs]
+        found = findings_table((part.table for part in packed), refused, absent)
+        _finish(root, jobs, packed, found)
+        return _told(root, jobs, packed, refused, len(waiting))
 
 
 def write(job: Job) -> str:
@@ -174,6 +182,8 @@ def write(job: Job) -> str:
 def _blobs(job: Job, rows: dict[int, dict[str, Any]], levels: Levels) -> Iterator[tuple[int, bytes]]:
     """The stored bytes of every site that is packed; `rows` gets a row of each that was given."""
     for slot, one in enumerate(job.fields):
+        if one is None:
+            continue
         seen = judged(one, job)
         rows[slot] = identity_row(one)
         pixels = seen.pixels
@@ -219,87 +229,73 @@ def _inputs(screen: Screen | Iterable[Field], settings: PackSettings) -> tuple[l
     return fields, refused
 
 
-def _claim(root: Path, settings: PackSettings, fields: Sequence[Field]) -> Kind:
-    """Make the folder this pack's, and say of which kind its sites are.
-
-    Raises LedgerError where it is another pack's, or where sites that it holds are no longer given.
-    """
-    told = settings.model_dump(mode="json")
-    if (root / PLAN).is_file():
-        known = json.loads((root / PLAN).read_text(encoding="utf-8"))
-        if known["settings"] != told:
-            raise LedgerError(f"{root} was packed with other settings", remedy="choose another folder")
-        _check_grown(root, fields)
-        return Kind(tuple(known["channels"]), Coding(tuple(known["shape"]), known["dtype"]))
-    if any(entry.name != "lock" for entry in root.iterdir()):
-        raise LedgerError(f"{root} is not empty and no pack", remedy="choose another folder")
-    kind = kind_of(fields, settings.channels)
-    plan = {"settings": told, "channels": kind.channels, "shape": kind.coding.shape, "dtype": kind.coding.dtype}
-    write_bytes(root / PLAN, _json(plan))
-    return kind
-
-
-def _check_grown(root: Path, fields: Sequence[Field]) -> None:
-    if not (root / INDEX).is_file():
-        return
-    given = {one.id for one in fields}
-    known = pq.read_table(root / INDEX, columns=list(IDENTITY)).to_pylist()
-    lost = [one for row in known if (one := FieldId(**row)) not in given]
-    if lost:
-        raise LedgerError(
-            f"{len(lost):,} sites of {root} are no longer given, the first {lost[0]}",
-            remedy="give all sites again with the new ones, or choose another folder",
-        )
-
-
-def _jobs(root: Path, shelves: Iterable[Shelf], kind: Kind, settings: PackSettings) -> list[Job]:
+def _jobs(
+    root: Path, arranged: Iterable[Shelf], kind: Kind, settings: PackSettings, given: Container[FieldId]
+) -> list[Job]:
     most = kind.coding.sites_in(settings.shard_mb * 1_000_000)
     jobs = []
-    for shelf in shelves:
-        slots = min(most, len(shelf.fields))
+    for shelf in arranged:
+        length = len(shelf.fields)
+        slots = min(most, length)
         jobs += [
-            Job(str(root), shelf.name, number, slots, shelf.fields[start : start + slots], kind, settings)
-            for number, start in enumerate(range(0, len(shelf.fields), slots))
+            Job(str(root), shelf.name, number, length, slots, fields, kind, settings)
+            for number, fields in cut(shelf, slots, given)
         ]
     return jobs
 
 
-def _waiting(root: Path, jobs: Sequence[Job]) -> list[Job]:
-    """The jobs that are still to be done; what earlier inputs have left behind goes first."""
-    stale = parts.keys(root) - {job.key for job in jobs}
-    waiting = [job for job in jobs if not parts.is_done(root, job.key)]
+def _waiting(root: Path, jobs: Sequence[Job], workers: int, executor: Executor | None) -> list[Job]:
+    """The jobs that are still to be done, or whose files are damaged; what earlier inputs have left goes first."""
+    known = parts.keys(root)
+    told = ahead(
+        partial(_seen, root), [job.key for job in jobs if job.key in known], workers=workers, executor=executor
+    )
+    whole = {key for key, is_whole in told if is_whole}
+    waiting = [job for job in jobs if job.key not in whole]
+    stale = known - {job.key for job in jobs}
     if stale or waiting:
         (root / DOCUMENT).unlink(missing_ok=True)
         parts.drop(root, stale)
     return waiting
 
 
-def _finish(
-    root: Path, jobs: Sequence[Job], kind: Kind, settings: PackSettings, refused: Sequence[Finding], new: int
-) -> Packed:
-    """Assemble the index from the parts and say what there is; the last file makes it a pack."""
-    done = [parts.load(root, job.key) for job in jobs]
-    table = index_table([part.table for part in done])
-    found = [*_findings(part.table for part in done), *refused]
-    _write_documents(root, jobs, kind, settings)
+def _seen(root: Path, key: str) -> tuple[str, bool]:
+    return key, parts.is_whole(root, key)
+
+
+def _finish(root: Path, jobs: Sequence[Job], packed: Sequence[Part], findings: pa.Table) -> None:
+    """Assemble the tables from the parts; the last file makes the folder a pack."""
+    kind, settings = jobs[0].kind, jobs[0].settings
+    table = index_table([part.table for part in packed])
     tables = {
         INDEX: table,
-        SHARDS: parts.shard_table(done),
-        STATISTICS: parts.statistics_table(table, (part.levels for part in done), kind.channels),
-        FINDINGS: findings_table(found),
+        SHARDS: parts.shard_table(packed),
+        STATISTICS: parts.statistics_table(table, (part.levels for part in packed), kind.channels),
+        FINDINGS: findings,
     }
-    hashes = {name: _write_table(root / name, one) for name, one in tables.items()}
-    size = sum(part.written.bytes for part in done)
-    blank = table.num_rows - table["fault"].null_count
     told = {
         "format": "phenostream-pack", "version": VERSION, "channels": kind.channels, "shape": kind.coding.shape,
         "dtype": kind.coding.dtype, "codec": kind.coding.name, "sites": table.num_rows, "shards": len(jobs),
-        "bytes": size, "licence": settings.licence, "settings": settings.model_dump(mode="json"), "tables": hashes,
+        "bytes": sum(part.written.bytes for part in packed), "licence": settings.licence,
+        "settings": settings.model_dump(mode="json"), "documents": _write_documents(root, jobs, kind, settings),
+        "tables": {name: _write(root / name, parts.parquet_bytes(one)) for name, one in tables.items()},
     }  # fmt: skip
-    write_bytes(root / DOCUMENT, _json(told))
-    given = sum(len(job.fields) for job in jobs) + len(refused)
+    write_bytes(root / DOCUMENT, seal(told))
+
+
+def _told(root: Path, jobs: Sequence[Job], packed: Sequence[Part], refused: Sequence[Finding], new: int) -> Packed:
+    stored = [part.table.filter(part.table["offset"].is_valid()) for part in packed]
+    sites = sum(table.num_rows for table in stored)
     return Packed(
-        root, table.num_rows, blank, tuple(found), given, len(jobs), new, size, table.num_rows * kind.coding.nbytes
+        folder=root,
+        sites=sites,
+        kept_blank=sites - sum(table["fault"].null_count for table in stored),
+        findings=(*_findings(part.table for part in packed), *refused),
+        inputs=sum(one is not None for job in jobs for one in job.fields) + len(refused),
+        shards=len(jobs),
+        shards_written=new,
+        bytes=sum(part.written.bytes for part in packed),
+        raw_bytes=sites * jobs[0].kind.coding.nbytes,
     )
 
 
@@ -310,26 +306,17 @@ def _findings(tables: Iterable[pa.Table]) -> Iterator[Finding]:
             yield Finding(one, row["fault"], row["message"] or "", tuple(row["files"] or ()))
 
 
-def _write_documents(root: Path, jobs: Sequence[Job], kind: Kind, settings: PackSettings) -> None:
-    """The Zarr documents of the arrays and of the groups that they lie in."""
-    lengths: dict[str, int] = {}
-    for job in jobs:
-        lengths[job.array] = lengths.get(job.array, 0) + len(job.fields)
+def _write_documents(root: Path, jobs: Sequence[Job], kind: Kind, settings: PackSettings) -> dict[str, str]:
+    """Write the Zarr documents of the arrays and of the groups that they lie in; the digest of each."""
     attributes = {"channels": list(kind.channels), "licence": settings.licence}
-    groups = {str(parent) for name in lengths for parent in PurePosixPath(name).parents}
-    for group in groups:
-        write_bytes(root / IMAGES / group / "zarr.json", group_document(attributes if group == "." else {}))
-    slots = {job.array: job.slots for job in jobs}
-    for name, length in lengths.items():
-        write_bytes(root / IMAGES / name / "zarr.json", array_document(kind.coding, length, slots[name], attributes))
+    arrays = {job.array: array_document(kind.coding, job.length, job.slots, attributes) for job in jobs}
+    groups = {str(parent) for name in arrays for parent in PurePosixPath(name).parents}
+    documents = {group: group_document(attributes if group == "." else {}) for group in groups} | arrays
+    paths = {(PurePosixPath(IMAGES) / name / "zarr.json").as_posix(): payload for name, payload in documents.items()}
+    return {path: _write(root / path, payload) for path, payload in paths.items()}
 
 
-def _write_table(path: Path, table: pa.Table) -> str:
-    """Write a table durably; SHA-256 of its bytes."""
-    payload = parts.parquet_bytes(table)
+def _write(path: Path, payload: bytes) -> str:
+    """Write a file durably; the digest of its bytes."""
     write_bytes(path, payload)
-    return hashlib.sha256(payload).hexdigest()
-
-
-def _json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    return digest(payload)

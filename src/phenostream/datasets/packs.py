@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from phenostream.datasets.coding import Coding
 from phenostream.datasets.shards import Span
-from phenostream.datasets.tables import IDENTITY, STORAGE
+from phenostream.datasets.tables import IDENTITY, STORAGE, fields_of
 from phenostream.errors import (
     ChannelMissingError,
     DamagedError,
@@ -35,9 +35,10 @@ if TYPE_CHECKING:
 
     from phenostream.datasets.coding import Blob
     from phenostream.sources import LocalStore, RemoteStore, TransportOptions
+    from phenostream.values import Field
 
 _FORMAT = "phenostream-pack"
-_AGAIN = "run `phenostream pack --verify` on it, and pack again what it names"
+_AGAIN = "pack again into the same folder: what is whole is kept, what is damaged is written anew"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Description:
         licence: of the images.
         settings: with which it was packed.
         tables: SHA-256 of each table.
+        documents: SHA-256 of each Zarr document.
     """
 
     channels: tuple[str, ...]
@@ -63,6 +65,7 @@ class Description:
     licence: str
     settings: dict[str, Any]
     tables: dict[str, str]
+    documents: dict[str, str]
 
 
 class Pack:
@@ -252,20 +255,20 @@ def _check_index(table: pa.Table, description: Description, place: str) -> None:
     Raises DamagedError, HostileError.
     """
     if lost := [name for name in (*IDENTITY, *STORAGE, "site_id") if name not in table.column_names]:
-        raise DamagedError(f"index.parquet of {place} has no column {lost[0]!r}", remedy="pack again")
+        raise DamagedError(f"index.parquet of {place} has no column {lost[0]!r}", remedy=_AGAIN)
     if any(table[name].null_count for name in ("shard", "offset", "length", "crc32c")):
-        raise DamagedError(f"index.parquet of {place} does not say where every site lies", remedy="pack again")
+        raise DamagedError(f"index.parquet of {place} does not say where every site lies", remedy=_AGAIN)
     for shard in {*table["shard"].to_pylist()}:
         checked(str(shard))
     lengths, offsets = table["length"].to_numpy(), table["offset"].to_numpy()
     # No codec here makes a site much longer than it is; a read of more is not a site.
     most = 2 * description.coding.nbytes + 4096
     if len(table) and (lengths.min() < 0 or lengths.max() > most or offsets.min() < 0):
-        raise DamagedError(f"index.parquet of {place} names sites of impossible length", remedy="pack again")
+        raise DamagedError(f"index.parquet of {place} names sites of impossible length", remedy=_AGAIN)
     if len(description.channels) != description.coding.shape[0]:
         raise DamagedError(
             f"pack.json of {place} names {len(description.channels)} of {description.coding.shape[0]} channels",
-            remedy="pack again",
+            remedy=_AGAIN,
         )
 
 
@@ -273,14 +276,23 @@ def read_table(store: LocalStore | RemoteStore, name: str, description: Descript
     """A table of a pack, compared with the digest that its description has. Raises DamagedError, NotFoundError."""
     data = store.read(name)
     if hashlib.sha256(data).hexdigest() != description.tables.get(name):
-        raise DamagedError(
-            f"{name} of {place} is not what was packed", remedy="pack again: shards that are whole are kept"
-        )
+        raise DamagedError(f"{name} of {place} is not what was packed", remedy=_AGAIN)
     try:
         # Not `pq.read_table`: its threads may let go of these bytes after the interpreter ended, which aborts.
         return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
     except pa.ArrowInvalid as error:
-        raise DamagedError(f"{name} of {place} cannot be read: {error}", remedy="pack again") from error
+        raise DamagedError(f"{name} of {place} cannot be read: {error}", remedy=_AGAIN) from error
+
+
+def left_out(pack: Pack) -> list[Field]:
+    """Sites that the tables of a screen tell of and that the pack does not hold: absent, damaged or dropped ones.
+
+    Raises DamagedError, NotFoundError where the table of findings is not what was packed.
+    """
+    there = {field.id for field in fields_of(pack.table.select(list(IDENTITY)))}
+    found = fields_of(read_table(pack.store, "findings.parquet", pack.description, pack.base))
+    # A site may be found twice; what is told of it stands with the first.
+    return list({field.id: field for field in reversed(found) if field.id not in there}.values())[::-1]
 
 
 def _described(payload: bytes, place: str) -> Description:
@@ -293,9 +305,9 @@ def _described(payload: bytes, place: str) -> Description:
         c, y, x = told["shape"]
         return Description(
             tuple(told["channels"]), Coding((c, y, x), told["dtype"]), told["sites"], told["shards"], told["bytes"],
-            told["licence"], told["settings"], told["tables"],
+            told["licence"], told["settings"], told["tables"], told.get("documents", {}),
         )  # fmt: skip
     except PhenostreamError:
         raise
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"pack.json of {place} is damaged: {error}", remedy="pack again") from error
+        raise DamagedError(f"pack.json of {place} is damaged: {error}", remedy=_AGAIN) from error

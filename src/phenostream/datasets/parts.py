@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from phenostream import disk
-from phenostream.datasets._files import write_bytes
+from phenostream.datasets._files import checksum, write_bytes
+from phenostream.datasets.documents import digest, seal, unseal
 from phenostream.datasets.shards import Written
 from phenostream.datasets.statistics import BINS, Pool, percentile_of
 from phenostream.errors import DamagedError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from phenostream.values import Field
 
 FOLDER = "parts"
-_KEY = b"phenostream_shard"
+_AGAIN = "pack again: it is written anew"
 _GROUP_PERCENTILES = (0.1, 1.0, 50.0, 99.0, 99.9)
 
 
@@ -88,42 +88,53 @@ class Part:
 
 
 def keys(root: Path) -> set[str]:
-    """Keys of all parts below `root`."""
-    return {path.name.partition(".")[0] for path in (root / FOLDER).glob("*.parquet")}
+    """Keys of all parts below `root`, whole or not."""
+    return {path.name.partition(".")[0] for path in (root / FOLDER).glob("*.*")}
 
 
 def save(root: Path, key: str, part: Part) -> None:
-    """Make a part durable; its table comes last and says that it is whole."""
+    """Make a part durable; its seal comes last and says that it is whole."""
+    tables = {"table": parquet_bytes(part.table), "levels": parquet_bytes(part.levels.table())}
+    write_bytes(_table(root, key), tables["table"])
+    write_bytes(_levels(root, key), tables["levels"])
     told = {"path": part.path, "bytes": part.written.bytes, "crc32c": part.written.crc32c}
-    table = part.table.replace_schema_metadata({_KEY: json.dumps(told)})
-    write_bytes(_levels(root, key), parquet_bytes(part.levels.table()))
-    write_bytes(_table(root, key), parquet_bytes(table))
+    write_bytes(_seal(root, key), seal(told | {name: digest(payload) for name, payload in tables.items()}))
 
 
-def is_done(root: Path, key: str) -> bool:
-    """Whether the part `key` is there, whole, and so is its shard by its length."""
+def is_whole(root: Path, key: str) -> bool:
+    """Whether the part `key` is there as it was written, and so is its shard, by every byte of both."""
     try:
-        told = _told(pq.read_schema(_table(root, key)))
-        return _levels(root, key).is_file() and (root / told["path"]).stat().st_size == told["bytes"]
-    except (OSError, pa.ArrowInvalid, KeyError):
+        told, *_ = _checked(root, key)
+        path = root / told["path"]
+        return path.stat().st_size == told["bytes"] and checksum(path) == (told["bytes"], told["crc32c"])
+    except (OSError, DamagedError):
         return False
 
 
 def load(root: Path, key: str) -> Part:
-    """The part `key`. Raises DamagedError."""
-    try:
-        table, levels = (pq.read_table(path, page_checksum_verification=True) for path in
-                         (_table(root, key), _levels(root, key)))  # fmt: skip
-        told = _told(table.schema)
-    except (OSError, pa.ArrowInvalid, KeyError) as error:
-        raise DamagedError(f"part {key} of {root} is damaged: {error}", remedy="delete it and pack again") from error
+    """The part `key`. Raises DamagedError where one of its bytes is not what was written."""
+    told, *payloads = _checked(root, key)
+    table, levels = (pq.ParquetFile(pa.BufferReader(one)).read(use_threads=False) for one in payloads)
     channels = table.schema.field("pixel_mean").type.list_size
     return Part(told["path"], Written(told["bytes"], told["crc32c"]), table, Levels.of(levels, channels))
 
 
+def _checked(root: Path, key: str) -> tuple[dict[str, Any], bytes, bytes]:
+    """What the seal of a part says, and the bytes of its two tables. Raises DamagedError."""
+    what = f"part {key} of {root}"
+    try:
+        told = unseal(_seal(root, key).read_bytes(), what, remedy=_AGAIN)
+        table, levels = _table(root, key).read_bytes(), _levels(root, key).read_bytes()
+    except OSError as error:
+        raise DamagedError(f"{what} cannot be read: {error}", remedy=_AGAIN) from error
+    if (digest(table), digest(levels)) != (told["table"], told["levels"]):
+        raise DamagedError(f"{what} is not what was written", remedy=_AGAIN)
+    return told, table, levels
+
+
 def drop(root: Path, stale: Iterable[str]) -> None:
     """Delete parts, durably."""
-    gone = [path for key in stale for path in (_table(root, key), _levels(root, key))]
+    gone = [path for key in stale for path in (_seal(root, key), _table(root, key), _levels(root, key))]
     for path in gone:
         path.unlink(missing_ok=True)
     if gone:
@@ -203,9 +214,8 @@ def _percentile_name(percentile: float) -> str:
     return f"p{percentile:g}"
 
 
-def _told(schema: pa.Schema) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((schema.metadata or {})[_KEY])
-    return found
+def _seal(root: Path, key: str) -> Path:
+    return root / FOLDER / f"{key}.json"
 
 
 def _table(root: Path, key: str) -> Path:

@@ -34,6 +34,7 @@ class Screen:
         left_out: files of channels that are not asked for.
         unannotated: how many sites no table tells of.
         duplicates: copies of sites, or of channels of them, that are not read: an audit and a pack name them.
+        imageless: the absent sites with what the table tells of them, as fields without channels.
     """
 
     fields: tuple[Field, ...]
@@ -42,6 +43,7 @@ class Screen:
     left_out: tuple[str, ...] = ()
     unannotated: int = 0
     duplicates: tuple[Repeat, ...] = ()
+    imageless: tuple[Field, ...] = ()
 
     def __len__(self) -> int:
         return len(self.fields)
@@ -80,7 +82,7 @@ def open_screen(source: BaseModel | Mapping[str, Any], *, options: TransportOpti
     found = survey(settings, store)
     return Screen(
         tuple(_fields(found.units, store)), tuple(getattr(found, "absent", ())), found.unmatched, found.left_out,
-        found.unannotated, tuple(getattr(found, "duplicates", ())),
+        found.unannotated, tuple(getattr(found, "duplicates", ())), tuple(getattr(found, "imageless", ())),
     )  # fmt: skip
 
 

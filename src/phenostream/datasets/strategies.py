@@ -18,9 +18,10 @@ from phenostream.errors import RecipeError
 from phenostream.sources.names import natural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-    from phenostream.values import Field
+    from phenostream.datasets.settings import PackSettings
+    from phenostream.values import Field, FieldId
 
 _IDENTITY = ("study", "plate", "well", "site", "time", "z")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -50,12 +51,50 @@ def value(field: Field, column: str) -> str:
 
 
 def arrange(
-    fields: Sequence[Field], strategy: str, seed: int, *, by: Sequence[str] = ("plate",), size: int = 1500
+    fields: Sequence[Field],
+    strategy: str,
+    seed: int,
+    *,
+    by: Sequence[str] = ("plate",),
+    size: int = 1500,
+    absent: Sequence[Field] = (),
 ) -> list[Shelf]:
-    """The shelves of a strategy by its name; `by` is of meaning to ``stable``, `size` to ``random``."""
-    if strategy == "random":
-        return random(fields, seed, sites_per_shelf=size)
-    return by_exp_plate_site(fields, seed) if strategy == "by_exp_plate_site" else stable(fields, seed, by=by)
+    """The shelves of a strategy by its name.
+
+    Args:
+        fields: sites to arrange.
+        strategy: ``stable``, ``random`` or ``by_exp_plate_site``.
+        seed: of the order.
+        by: of meaning to ``stable``.
+        size: of meaning to ``random``.
+        absent: sites that a table tells of and that have no images. The strategies of the original, which shuffles its
+            table and does not look for images, put them on their shelves too; ``stable`` leaves them out.
+    """
+    if strategy == "stable":
+        return stable(fields, seed, by=by)
+    told = [*fields, *absent]
+    return random(told, seed, sites_per_shelf=size) if strategy == "random" else by_exp_plate_site(told, seed)
+
+
+def shelves(fields: Sequence[Field], absent: Sequence[Field], settings: PackSettings) -> list[Shelf]:
+    """The shelves that the settings ask for, absent sites in their places."""
+    return arrange(
+        fields, settings.strategy, settings.seed, by=settings.by, size=settings.sites_per_shelf, absent=absent
+    )
+
+
+def cut(shelf: Shelf, most: int, given: Container[FieldId]) -> Iterator[tuple[int, tuple[Field | None, ...]]]:
+    """The parts of a shelf that hold a site which is `given`, with their numbers; other sites are empty slots in them.
+
+    Args:
+        shelf: what to cut.
+        most: sites of a part.
+        given: sites that have images; others keep their places.
+    """
+    for number, start in enumerate(range(0, len(shelf.fields), most)):
+        slots = tuple(one if one.id in given else None for one in shelf.fields[start : start + most])
+        if any(slots):
+            yield number, slots
 
 
 def stable(fields: Iterable[Field], seed: int, *, by: Sequence[str] = ("plate",)) -> list[Shelf]:
@@ -84,11 +123,12 @@ def random(fields: Iterable[Field], seed: int, *, sites_per_shelf: int = 1500) -
 
     Raises RecipeError where a site does not say its dataset, experiment and plate.
     """
-    shelves = []
-    for dataset, rows in _datasets(fields):
-        treated, controls = _parted(rows)
+    sites, shelves = list(fields), []
+    known = treated(sites)
+    for dataset, rows in _datasets(sites):
+        treatments, controls = _parted(rows, known)
         for suffix, members, rng in (
-            ("", treated, _generators(seed)[dataset]),
+            ("", treatments, _generators(seed)[dataset]),
             ("_controls", controls, _generator_of(f"random-{seed}/{dataset}_controls")),
         ):
             shuffled = _shuffled(members, rng)
@@ -104,11 +144,12 @@ def by_exp_plate_site(fields: Iterable[Field], seed: int) -> list[Shelf]:
     As `random`, with a dataset's generator used up shelf by shelf, in the order of experiment, plate and site. Controls
     lie on shelves ``by_exp_plate_site-SEED_controls/HEPG2-01_p1_s1``.
     """
-    shelves = []
-    for dataset, rows in _datasets(fields):
-        treated, controls = _parted(rows)
+    sites, shelves = list(fields), []
+    known = treated(sites)
+    for dataset, rows in _datasets(sites):
+        treatments, controls = _parted(rows, known)
         rng = _generators(seed)[dataset]
-        for (experiment, plate, site), members in _by_place(treated):
+        for (experiment, plate, site), members in _by_place(treatments):
             name = f"by_exp_plate_site-{seed}/{_safe(experiment)}_p{plate}_s{site}"
             shelves.append(Shelf(name, tuple(_shuffled(members, rng))))
         for (experiment, plate, site), members in _by_place(controls):
@@ -133,9 +174,14 @@ def place(field: Field) -> tuple[str, int, str, int]:
     return experiment, int(number), padded(field.id.well), int(field.id.site)
 
 
-def is_treated(field: Field) -> bool:
-    """Whether a site is of a treatment, or does not say; controls say so in ``well_type``."""
-    return field.annotation.get("well_type", "treatment") == "treatment"
+def treated(fields: Iterable[Field]) -> set[FieldId]:
+    """The sites of treatments, by their ``well_type``; all where no site has one.
+
+    Where others have one, a site without is in no table of treatments.
+    """
+    told = {field.id: field.annotation.get("well_type", "") for field in fields}
+    usual = "" if any(told.values()) else "treatment"
+    return {one for one, kind in told.items() if (kind or usual) == "treatment"}
 
 
 def padded(well: str) -> str:
@@ -157,11 +203,11 @@ def _datasets(fields: Iterable[Field]) -> Iterator[tuple[str, list[Field]]]:
         yield dataset, sorted(found[dataset], key=place)
 
 
-def _parted(rows: Iterable[Field]) -> tuple[list[Field], list[Field]]:
-    """Treatments and controls; a site that does not say what it is counts as treated."""
+def _parted(rows: Iterable[Field], known: Container[FieldId]) -> tuple[list[Field], list[Field]]:
+    """Treatments, which are the `known` ones, and controls."""
     parts: tuple[list[Field], list[Field]] = ([], [])
     for row in rows:
-        parts[not is_treated(row)].append(row)
+        parts[row.id not in known].append(row)
     return parts
 
 

@@ -60,11 +60,21 @@ def fault_row(found: Finding) -> dict[str, Any]:
     return {"fault": found.reason, "message": found.message, "files": list(found.files)}
 
 
-def findings_table(found: Sequence[Finding]) -> pa.Table:
-    """One row a finding: identity, fault, message, files."""
-    rows = [{name: getattr(one.id, name) for name in IDENTITY} | fault_row(one) for one in found]
-    names = (*IDENTITY, "fault", "message", "files")
-    return pa.table({name: _column(name, [row[name] for row in rows], 0) for name in names})
+def findings_table(parts: Iterable[pa.Table], refused: Sequence[Finding], absent: Iterable[Field]) -> pa.Table:
+    """One row a finding: site_id, identity, annotation, fault, message, files.
+
+    Args:
+        parts: rows of shards; those at fault are taken.
+        refused: findings of sites that no shard was given.
+        absent: what is told of some of these.
+    """
+    told = {field.id: identity_row(field) for field in absent}
+    bare = [told.get(one.id, {name: getattr(one.id, name) for name in IDENTITY}) | fault_row(one) for one in refused]
+    faulty = [table.filter(table["fault"].is_valid()) for table in parts]
+    whole = pa.concat_tables([*faulty, part_table([{"site_id": None}, *bare], 0)[1:]], promote_options="permissive")
+    extra = [name for name in whole.column_names if name not in _RESERVED and name != "site_id"]
+    order = ["site_id", *IDENTITY, *extra, "fault", "message", "files"]
+    return pa.table({name: typed(whole[name].to_pylist()) if name in extra else whole[name] for name in order})
 
 
 def part_table(rows: Sequence[Mapping[str, Any]], channels: int) -> pa.Table:

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 import google_crc32c
 
 from phenostream.datasets._pool import ahead
+from phenostream.datasets.documents import digest, unseal
 from phenostream.datasets.packs import Pack, open_pack, read_table
+from phenostream.datasets.plans import DOCUMENT
 from phenostream.errors import DamagedError, NotFoundError, PhenostreamError
+from phenostream.sources.names import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +29,7 @@ class Fault:
     """One thing that is not as it was written.
 
     Attributes:
-        shard: file, relative to the pack; a table where the fault is in one.
+        shard: file, relative to the pack; a table or document where the fault is in one.
         kind: ``missing``, ``length``, ``checksum``.
         sites: names of the sites whose bytes are touched; empty where the fault lies between sites.
         message: what exactly.
@@ -62,7 +65,10 @@ def verify_pack(
     executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Verified:
-    """Hash every shard and table of a pack again, local or behind a URL.
+    """Hash every shard, table and document of a pack again, local or behind a URL: all that is read of it.
+
+    Packing again into the folder writes anew what is named, and nothing else. (``plan.json`` and ``parts``, which only
+    packing reads, are checked by it.)
 
     Args:
         base: folder or URL of a pack, or an open one.
@@ -76,7 +82,7 @@ def verify_pack(
         PhenostreamError: a fault of the transport that may pass.
     """
     pack = base if isinstance(base, Pack) else open_pack(base)
-    faults, told = [], None
+    faults, told = _documents(pack), None
     for name in sorted(pack.description.tables):
         try:
             table = read_table(pack.store, name, pack.description, pack.base)
@@ -96,6 +102,22 @@ def verify_pack(
             progress(count, len(calls))
     size = sum(int(length or 0) for _, length, _ in calls)
     return Verified(len(calls), len(pack), size, tuple(sorted(faults, key=lambda one: one.shard)))
+
+
+def _documents(pack: Pack) -> list[Fault]:
+    """What is wrong with the description, and with the Zarr documents."""
+    faults = []
+    try:
+        unseal(pack.store.read(DOCUMENT), f"{DOCUMENT} of {pack.base}")
+    except DamagedError as error:
+        faults.append(Fault(DOCUMENT, "checksum", (), error.message))
+    for name, written in sorted(pack.description.documents.items()):
+        try:
+            if digest(pack.store.read(checked(name))) != written:
+                faults.append(Fault(name, "checksum", (), "its bytes have changed"))
+        except NotFoundError:
+            faults.append(Fault(name, "missing", (), "the file is not there"))
+    return faults
 
 
 def _checked(pack: Pack, shard: tuple[str, int | None, int | None]) -> Fault | None:

@@ -16,7 +16,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from phenostream.datasets.exporters import Example, Kind, Output
-from phenostream.datasets.strategies import arrange, is_treated, place
+from phenostream.datasets.packs import left_out
+from phenostream.datasets.strategies import arrange, place, treated
 from phenostream.datasets.tables import STORAGE, fields_of
 from phenostream.errors import DamagedError, TooLargeError
 
@@ -55,15 +56,28 @@ class Settings(BaseModel):
 
 
 def plan(pack: Pack, settings: Settings) -> list[Output]:
-    """See `phenostream.datasets.exporters`. Raises RecipeError where sites lack what the strategy or keys ask for."""
+    """See `phenostream.datasets.exporters`. Raises RecipeError where sites lack what the strategy or keys ask for.
+
+    Sites that the pack does not hold take part in the original's shuffle, as they do there, and nothing is written of
+    them. Its keys have no place for a fault: with them, sites that stand in the pack as zeros are not written either.
+    """
     fields = fields_of(pack.table)
-    number = {field.id: index for index, field in enumerate(fields)}
-    wanted = [one for one in fields if settings.controls or is_treated(one)]
+    absent = [] if settings.strategy == "stable" else left_out(pack)
+    told = [*fields, *absent]
+    known = {one.id for one in told} if settings.controls else treated(told)
+    number = {one.id: index for index, one in enumerate(fields) if one.id in known}
     if settings.columns == "rxrx1":
-        for one in wanted:
-            place(one)
-    shelves = arrange(wanted, settings.strategy, settings.seed, by=settings.by, size=settings.sites_per_file)
-    return [Output(f"{one.name}.tfrecord", tuple(number[field.id] for field in one.fields)) for one in shelves]
+        faults = pack.table["fault"].to_pylist()
+        number = {one: index for one, index in number.items() if faults[index] is None}
+        for index in number.values():
+            place(fields[index])
+    wanted = [one for one in told if one.id in known]
+    arranged = arrange(wanted, settings.strategy, settings.seed, by=settings.by, size=settings.sites_per_file)
+    outputs = [
+        Output(f"{shelf.name}.tfrecord", tuple(number[one.id] for one in shelf.fields if one.id in number))
+        for shelf in arranged
+    ]
+    return [one for one in outputs if one.indices]
 
 
 def write(path: Path, pack: Pack, output: Output, settings: Settings) -> None:
