@@ -7,7 +7,8 @@ import os
 import numpy as np
 import pytest
 
-from phenostream.errors import DamagedError, HostileError, NotFoundError
+from phenostream.errors import DamagedError, HostileError, NotFoundError, TooLargeError
+from phenostream.profiles.readers import deepprofiler
 from phenostream.profiles.reading import read_foreign
 from phenostream.profiles.tables import feature_names, whole
 
@@ -47,6 +48,46 @@ def test_without_metadata_the_path_says_where_it_is(tmp_path):
         "Metadata_Plate": "P1", "Metadata_Well": "A01", "Metadata_Site": "3",
     }  # fmt: skip
     assert "cnn_0" in table.column_names
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 0), (0, 4)])
+@pytest.mark.parametrize("place", ["10_1", "20_1"])
+def test_an_image_without_cells_is_counted(tmp_path, place, shape):
+    """DeepProfiler keeps what it has of an image, an empty list; the first file may be such a one."""
+    image(tmp_path / "P" / "15_1.npz")
+    image(tmp_path / "P" / f"{place}.npz", features=np.zeros(shape), locations=np.zeros(shape[:1]))
+    source = read_foreign(tmp_path)
+    table = whole(source)
+    assert source.count() == table.num_rows == 3
+    assert table["efficientnet_3"].to_pylist() == [3, 7, 11]
+    assert source.told == {"images": 2, "without_cells": 1}
+
+
+def test_images_without_any_cells(tmp_path):
+    image(tmp_path / "P" / "15_1.npz", features=np.zeros(0), locations=np.zeros(0))
+    table = whole(read_foreign(tmp_path))
+    assert table.num_rows == 0
+    assert "Metadata_Gene" in table.column_names
+
+
+def test_metadata_that_some_files_lack_is_missing_there(tmp_path):
+    image(tmp_path / "P" / "A_1.npz", 1, metadata={"Metadata_Site": None, "Gene": None, "Dose": np.float64("nan")})
+    image(tmp_path / "P" / "A_2.npz", 1, metadata={"Gene": "KIF11", "Dose": 0.5, "Metadata_Model": "cnn"})
+    image(tmp_path / "P" / "A_3.npz", 1, metadata={"Dose": float("nan"), "Batch": 3})
+    table = whole(read_foreign(tmp_path))
+    assert table["Metadata_Gene"].to_pylist() == [None, "KIF11", None]
+    assert table["Metadata_Dose"].to_pylist() == [None, "0.5", None]
+    assert table["Metadata_Batch"].to_pylist() == [None, None, "3"]
+    assert table["Metadata_Site"].to_pylist() == ["1", "2", "3"]
+    assert feature_names(table.schema)[0] == "cnn_0"
+
+
+def test_too_many_keys_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(deepprofiler, "MAX_KEYS", 20)
+    for place in range(3):
+        image(tmp_path / "P" / f"A_{place}.npz", metadata={f"k{place}_{number}": 1 for number in range(8)})
+    with pytest.raises(TooLargeError, match="over 20"):
+        read_foreign(tmp_path)
 
 
 class _Bomb:
@@ -103,7 +144,7 @@ def test_other_shapes_and_types_are_named(tmp_path, more, message):
 def test_damage_and_files_that_do_not_fit_together(tmp_path):
     image(tmp_path / "P" / "A_1.npz")
     image(tmp_path / "P" / "A_2.npz", width=5)
-    with pytest.raises(DamagedError, match="5 features, the first file 4"):
+    with pytest.raises(DamagedError, match="5 features, the first file with cells 4"):
         whole(read_foreign(tmp_path))
     content = (tmp_path / "P" / "A_1.npz").read_bytes()
     (tmp_path / "P" / "A_1.npz").write_bytes(content[: len(content) // 2])

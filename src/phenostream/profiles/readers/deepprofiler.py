@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import re
 import zipfile
-from dataclasses import dataclass, replace
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from phenostream.errors import DamagedError, NotFoundError, TooLargeError
+from phenostream.errors import DamagedError, NotFoundError, PhenostreamError, TooLargeError
 from phenostream.profiles.operating import OperationSettings
 from phenostream.profiles.readers._plain_pickle import plain_dict
 from phenostream.values import Column, with_columns
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_MEMBER = 2 << 30
 MAX_METADATA = 1 << 20
+MAX_KEYS = 10_000
 
 
 class Settings(OperationSettings):
@@ -47,57 +50,95 @@ def read(path: Path, settings: Settings) -> Source:
     Nothing is unpickled. Features and locations are plain arrays. The metadata lies in the file as a pickled
     dictionary: its text and numbers are read from the pickle's opcodes, without importing or calling anything
     (:mod:`phenostream.profiles.readers._plain_pickle`); a pickle that asks for more is refused. Plate, well and site
-    come from the metadata, else from the path.
+    come from the metadata, else from the path. The headers and metadata of all files are read first: a key that some
+    lack is null in their rows, and so is one without a value (None, NaN). Images without cells give no row and are
+    counted (``told``).
 
     Raises:
         NotFoundError: no such file.
         HostileError: a pickle that is more than plain values.
         DamagedError: not the arrays of DeepProfiler, or files with another number of features.
+        TooLargeError: an array of over 2 GiB, or metadata of over 1 MiB or 10,000 keys.
     """
     files = [path] if path.is_file() else sorted(path.rglob("*.npz"))
     if not files:
         raise NotFoundError(f"no .npz below {path}")
-    first = _Image.read(files[0], settings)
-    # Every file of a project has the same keys; those that only later files have are told by name when they come.
-    return _Files(tuple(files), settings, tuple(first.metadata), first.prefix, first.features.shape[1])
+    keys: dict[str, None] = {}
+    prefix, width, rows = settings.prefix, 0, 0
+    for place in files:
+        head = _Head.read(place, settings)
+        keys.update(dict.fromkeys(head.metadata))
+        if len(keys) > MAX_KEYS:
+            raise TooLargeError(
+                f"{place} has a metadata key too many: over {MAX_KEYS} in {path}", remedy="see its keys"
+            )
+        prefix = prefix or head.metadata.get("Metadata_Model") or ""
+        width = width or (head.width if head.rows else 0)
+        rows += head.rows
+    return _Files(tuple(files), settings, tuple(keys), prefix or "DP", width, rows)
 
 
 @dataclass(frozen=True, slots=True)
-class _Image:
-    """What one file holds."""
+class _Head:
+    """What one file says before its numbers are read; metadata without a value is None."""
 
-    metadata: dict[str, str]
-    prefix: str
+    metadata: dict[str, str | None]
+    rows: int
+    width: int
+
+    @classmethod
+    def read(cls, path: Path, settings: Settings) -> _Head:
+        with _opened(path) as file:
+            told = _metadata(file, path) if "metadata.npy" in file.namelist() else {}
+            shape = _claimed(file, "features", path)
+        metadata: dict[str, str | None] = dict(_from_path(path, settings))
+        for key, value in told.items():
+            # What a file does not know of itself its path may.
+            metadata[key] = metadata.get(key) if value is None else value
+        return cls(metadata, shape[0] if shape else 0, shape[1] if len(shape) == 2 else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """The numbers of one file: features (cells, width) and locations (cells, 2 or none)."""
+
     features: NDArray[np.float32]
     locations: NDArray[np.float64]
 
     @classmethod
-    def read(cls, path: Path, settings: Settings) -> _Image:
-        try:
-            with zipfile.ZipFile(path) as file:
-                features = _array(file, "features", path)
-                names = file.namelist()
-                places = _array(file, "locations", path) if "locations.npy" in names else np.zeros((len(features), 0))
-                told = _metadata(file, path) if "metadata.npy" in names else {}
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
-            raise DamagedError(f"{path} is damaged: {error}", remedy="run DeepProfiler on this image again") from error
+    def read(cls, path: Path) -> _Cells:
+        with _opened(path) as file:
+            features = _array(file, "features", path)
+            there = "locations.npy" in file.namelist()
+            places = _array(file, "locations", path) if there else np.zeros((len(features), 0))
+        # An image without cells is an empty list to DeepProfiler, and has but one axis.
+        features, places = (one.reshape(0, 0) if one.shape == (0,) else one for one in (features, places))
         if features.ndim != 2 or places.ndim != 2 or len(places) != len(features):
             raise DamagedError(f"{path} has features {features.shape} and locations {places.shape}")
-        metadata = {**_from_path(path, settings), **told}
-        return cls(
-            metadata, settings.prefix or metadata.get("Metadata_Model", "DP"), features.astype(np.float32), places
-        )
+        return cls(features.astype(np.float32), places)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Files:
-    """The images of a project, one after the other."""
+    """The images of a project, one after the other.
+
+    Attributes:
+        files: one an image.
+        settings: as given.
+        metadata: every key that any of them has.
+        prefix: first word of the features' names.
+        width: number of features, of the first image with cells.
+        rows: cells, as the headers say.
+        told: after a whole reading: ``images``, and how many of them are ``without_cells``.
+    """
 
     files: tuple[Path, ...]
     settings: Settings
     metadata: tuple[str, ...]
     prefix: str
     width: int
+    rows: int
+    told: dict[str, int] = field(default_factory=dict)
 
     def schema(self) -> pa.Schema:
         fields: list[pa.Field[Any]] = [pa.field(name, pa.string()) for name in self.metadata]
@@ -112,29 +153,46 @@ class _Files:
         ]).schema  # fmt: skip
 
     def count(self) -> int:
-        return sum(table.num_rows for table in self.tables([]))
+        return self.rows
 
     def tables(self, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
         schema = self.schema()
+        self.told.clear()
+        self.told.update({"images": 0, "without_cells": 0})
         for path in self.files:
-            table = self._table(_Image.read(path, self.settings), path, schema)
+            table = self._table(path, schema)
+            self.told["images"] += 1
+            self.told["without_cells"] += not table.num_rows
             # A table without columns forgets how many rows it has.
             yield table if names is None or not len(names) else table.select(list(names))
 
-    def _table(self, image: _Image, path: Path, schema: pa.Schema) -> pa.Table:
-        if image.features.shape[1] != self.width:
-            raise DamagedError(f"{path} has {image.features.shape[1]} features, the first file {self.width}")
-        if new := sorted(set(image.metadata) - set(self.metadata)):
-            raise DamagedError(f"{path} has metadata {new[0]!r}, the first file has not")
-        rows = len(image.features)
-        text: list[Any] = [pa.repeat(pa.scalar(image.metadata.get(name), pa.string()), rows) for name in self.metadata]
-        there = image.locations.shape[1] >= 2
-        places = [pa.array(image.locations[:, axis].astype(float)) if there else pa.nulls(rows, pa.float64())
+    def _table(self, path: Path, schema: pa.Schema) -> pa.Table:
+        cells, metadata = _Cells.read(path), _Head.read(path, self.settings).metadata
+        rows, width = cells.features.shape
+        if not rows:
+            return schema.empty_table()
+        if width != self.width:
+            raise DamagedError(f"{path} has {width} features, the first file with cells {self.width}")
+        text: list[Any] = [pa.repeat(pa.scalar(metadata.get(name), pa.string()), rows) for name in self.metadata]
+        there = cells.locations.shape[1] >= 2
+        places = [pa.array(cells.locations[:, axis].astype(float)) if there else pa.nulls(rows, pa.float64())
                   for axis in range(2)]  # fmt: skip
-        return pa.table([*text, *places, *(pa.array(column) for column in image.features.T.copy())], schema=schema)
+        return pa.table([*text, *places, *(pa.array(column) for column in cells.features.T.copy())], schema=schema)
 
 
-def _array(file: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as file:
+            yield file
+    except PhenostreamError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+        raise DamagedError(f"{path} is damaged: {error}", remedy="run DeepProfiler on this image again") from error
+
+
+def _claimed(file: zipfile.ZipFile, name: str, path: Path) -> tuple[int, ...]:
+    """The shape that an array's header claims, refused where its member has not that many bytes."""
     try:
         member = file.getinfo(f"{name}.npy")
     except KeyError as error:
@@ -143,10 +201,15 @@ def _array(file: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
         raise TooLargeError(f"{path}: {name} claims {member.file_size} bytes", remedy="is it one image's?")
     with file.open(member) as stream:
         shape, dtype = _header(stream, path)
-        # NumPy allocates what the header claims; the bytes that follow must be that many.
-        if dtype.hasobject or math.prod(shape) * dtype.itemsize > member.file_size:
-            raise DamagedError(f"{path}: {name} claims {shape} of {dtype} in {member.file_size} bytes")
-    with file.open(member) as stream:
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize > member.file_size:
+        raise DamagedError(f"{path}: {name} claims {shape} of {dtype} in {member.file_size} bytes")
+    return shape
+
+
+def _array(file: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
+    # NumPy allocates what the header claims.
+    _claimed(file, name, path)
+    with file.open(f"{name}.npy") as stream:
         try:
             array: NDArray[Any] = np.lib.format.read_array(stream, allow_pickle=False)
         except ValueError as error:
@@ -156,7 +219,7 @@ def _array(file: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
     return array
 
 
-def _metadata(file: zipfile.ZipFile, path: Path) -> dict[str, str]:
+def _metadata(file: zipfile.ZipFile, path: Path) -> dict[str, str | None]:
     member = file.getinfo("metadata.npy")
     if member.file_size > MAX_METADATA:
         raise TooLargeError(f"{path}: the metadata claims {member.file_size} bytes")
@@ -164,7 +227,8 @@ def _metadata(file: zipfile.ZipFile, path: Path) -> dict[str, str]:
         shape, dtype = _header(stream, path)
         told = plain_dict(stream.read(MAX_METADATA)) if dtype.hasobject and shape == () else {}
     named = {key if key.startswith("Metadata_") else f"Metadata_{key}": value for key, value in told.items()}
-    return {key: str(value) for key, value in named.items() if value is not None}
+    # Of all values only NaN differs from itself; pandas leaves it where a table of metadata has a gap.
+    return {key: None if value is None or value != value else str(value) for key, value in named.items()}  # noqa: PLR0124
 
 
 def _header(stream: IO[bytes], path: Path) -> tuple[tuple[int, ...], np.dtype[Any]]:
