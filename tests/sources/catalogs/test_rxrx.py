@@ -302,9 +302,9 @@ def test_the_folder_names_the_dataset_of_sites_that_no_table_tells_of(tmp_path):
     for dataset, well in (("train", "B02"), ("test", "B03"), ("deep/below/test", "B04")):
         for channel in range(1, 7):
             picture(tmp_path / "images", f"{dataset}/HEPG2-01/Plate1/{well}_s1_w{channel}.png")
-    (tmp_path / "metadata.csv").write_text("experiment,plate,well,site\nHEPG2-01,1,B09,1\n")
+    (tmp_path / "metadata.csv").write_text("experiment,plate,well,site\nHEPG2-01,1,B02,1\n")
     found = survey(tmp_path / "images", tmp_path / "metadata.csv")
-    assert found.unannotated == 3
+    assert (found.unannotated, found.absent) == (2, ())
     assert [(one.id.well, one.annotation["dataset"], one.annotation["experiment"]) for one in found.units] == [
         ("B2", "train", "HEPG2-01"), ("B3", "test", "HEPG2-01"), ("B4", "test", "HEPG2-01"),
     ]  # fmt: skip
