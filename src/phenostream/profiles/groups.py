@@ -120,27 +120,52 @@ def assign(source: Source, by: Sequence[str], controls: Mapping[str, Any] | None
 def control_rows(table: pa.Table, controls: Mapping[str, Any]) -> NDArray[np.bool_]:
     """(n,) whether each row has, in every column of `controls`, one of the values named there.
 
-    Values are compared as text: ``0`` in a recipe is the 0 of an integer column.
+    Values are compared as text: ``0`` in a recipe is the 0 of an integer column, ``0.1`` that of a float32 column.
     """
     chosen = np.ones(table.num_rows, bool)
     for name, value in controls.items():
-        wanted = [str(one) for one in (value if isinstance(value, list | tuple) else [value])]
+        wanted = {text for one in (value if isinstance(value, list | tuple) else [value]) for text in _spellings(one)}
         texts: Any = as_text(table.column(name))
-        found: Any = pc.is_in(texts, value_set=pa.array(wanted, pa.string()))
+        found: Any = pc.is_in(texts, value_set=pa.array(sorted(wanted), pa.string()))
         chosen &= found.to_numpy(zero_copy_only=False).astype(bool)
     return chosen
 
 
+def known_rows(table: pa.Table, columns: Sequence[str]) -> NDArray[np.bool_]:
+    """(n,) whether each row has a value in every one of `columns`: neither null nor NaN, nor an empty text."""
+    known = np.ones(table.num_rows, bool)
+    for name in columns:
+        filled: Any = pc.not_equal(pc.fill_null(as_text(table.column(name)), ""), pa.scalar(""))
+        known &= filled.to_numpy(zero_copy_only=False).astype(bool)
+    return known
+
+
 def as_text(column: Any) -> Any:
-    """A column as strings; whole floats without their ``.0``, as a person writes them."""
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column, kind = column.cast(kind.value_type), kind.value_type
-    if pa.types.is_floating(kind):
-        values = column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy()
-        texts = [None if np.isnan(one) else f"{one:.17g}" if one != int(one) else str(int(one)) for one in values]
-        return pa.array(texts, pa.string())
-    return column.cast(pa.string())
+    """A column as strings, as a person writes them.
+
+    Floats have the fewest digits that give the same value in the column's own type (0.1 is ``0.1``, in float32, too);
+    whole ones no ``.0``. NaN is null.
+    """
+    column = plain(column)
+    if not pa.types.is_floating(column.type):
+        return column.cast(pa.string())
+    values = column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy()
+    distinct, places = np.unique(values, return_inverse=True)
+    texts = np.array([_number_text(one) for one in distinct], dtype=object)
+    return pa.array(texts[places.ravel()], pa.string())
+
+
+def _number_text(value: np.floating[Any] | float) -> str | None:
+    if np.isnan(value):
+        return None
+    # The digits are the shortest of the value's own type; Python then writes them alike for every type.
+    return str(int(value)) if np.isfinite(value) and value == int(value) else str(float(str(value)))
+
+
+def _spellings(value: Any) -> set[str]:
+    """How a value of a recipe may stand in a column as text: 1.0 as ``1.0``, and as ``1``."""
+    number = _number_text(value) if isinstance(value, float) else None
+    return {str(value)} if number is None else {str(value), number}
 
 
 def refuse_unfitted(assigned: Assigned, least: int, *, drop: bool) -> NDArray[np.int64]:
@@ -170,7 +195,18 @@ def _longer(sizes: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     return np.concatenate([sizes, np.zeros(length - len(sizes), np.int64)])
 
 
+def plain(column: Any) -> Any:
+    """The values of a column that Arrow keeps as a dictionary; other columns as they are."""
+    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
+
+
+def without_nan(column: Any) -> Any:
+    """A column with null for NaN: no NaN equals another, so that none could be a key."""
+    return pc.if_else(pc.is_nan(column), None, column) if pa.types.is_floating(column.type) else column
+
+
 def _encoded(column: Any) -> tuple[NDArray[np.int64], list[Any]]:
+    column = without_nan(plain(column))
     flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(flat, pa.ChunkedArray):
         flat = pa.concat_arrays(flat.chunks) if flat.num_chunks else pa.array([], flat.type)
