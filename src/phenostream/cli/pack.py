@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import closing, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,7 +22,7 @@ EPILOG = (
     "  phenostream pack screen.yaml --dry-run                  (what it would take)\n"
     "  phenostream pack screen.yaml --out screen-pack          (again: goes on where it was)\n"
     "  phenostream pack plate7/ --out plate7-pack --set source.preset=imagexpress\n"
-    "  phenostream pack --verify screen-pack"
+    "  phenostream pack --verify screen-pack                   (or its URL)"
 )
 UNPACK_EPILOG = (
     "\b\nExamples:\n  phenostream unpack screen-pack --format tfrecord --out tfrecords\n"
@@ -31,8 +30,13 @@ UNPACK_EPILOG = (
     "  phenostream unpack screen-pack --format ome_zarr --out plates"
 )
 
+# Words and not paths: `Path` makes s3:/bucket of s3://bucket.
 Source = Annotated[
-    Path, typer.Argument(help="Recipe (YAML) with source and pack, or a folder of images.", show_default=False)
+    str,
+    typer.Argument(
+        help="Recipe (YAML) with source and pack, or a folder of images; with --verify, folder or URL of a pack.",
+        show_default=False,
+    ),
 ]
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")]
 Workers = Annotated[int, typer.Option(help="Processes; 0 is one a core.")]
@@ -41,7 +45,7 @@ Workers = Annotated[int, typer.Option(help="Processes; 0 is one a core.")]
 def pack(  # noqa: PLR0913
     source: Source,
     *,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the pack.", show_default=False)] = None,
+    out: Annotated[str | None, typer.Option("--out", "-o", help="Folder of the pack.", show_default=False)] = None,
     audit: Annotated[bool, typer.Option("--audit", help="Read every site, say what is wrong, write nothing.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what packing would take; write nothing.")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="Hash the pack SOURCE again; name what is wrong.")] = False,
@@ -64,10 +68,10 @@ def pack(  # noqa: PLR0913
 
 
 def unpack(
-    pack: Annotated[Path, typer.Argument(help="Folder of a pack.", show_default=False)],
+    pack: Annotated[str, typer.Argument(help="Folder or URL of a pack.", show_default=False)],
     *,
     format_: Annotated[str, typer.Option("--format", "-f", help="tfrecord, webdataset, ome_zarr or huggingface.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write.", show_default=False)],
+    out: Annotated[str, typer.Option("--out", "-o", help="Folder to write.", show_default=False)],
     set_: Set = NOTHING,
     workers: Workers = 1,
     quiet: Quiet = False,
@@ -84,10 +88,10 @@ def unpack(
     else:
         console.print(f"{told.sites:,} sites in {len(told.files):,} files, {size(told.bytes)}, in {told.folder}")
         if told.left_out:
-            console.print(f"{told.left_out:,} sites are left out by the settings (controls)", style="dim")
+            console.print(f"{told.left_out:,} sites are left out by the settings (controls, faults)", style="dim")
 
 
-def _pack(source: Path, out: Path, overrides: list[str], workers: int, *, quiet: bool, json_: bool) -> None:
+def _pack(source: str, out: str, overrides: list[str], workers: int, *, quiet: bool, json_: bool) -> None:
     from phenostream.datasets import open_screen, pack  # noqa: PLC0415
     from phenostream.datasets.recipe import load  # noqa: PLC0415
 
@@ -100,7 +104,7 @@ def _pack(source: Path, out: Path, overrides: list[str], workers: int, *, quiet:
         raise typer.Exit(exits.INCOMPLETE)
 
 
-def _audit(source: Path, overrides: list[str], workers: int, *, quiet: bool, json_: bool) -> None:
+def _audit(source: str, overrides: list[str], workers: int, *, quiet: bool, json_: bool) -> None:
     from phenostream.datasets import audit, open_screen  # noqa: PLC0415
     from phenostream.datasets.recipe import load  # noqa: PLC0415
 
@@ -113,7 +117,7 @@ def _audit(source: Path, overrides: list[str], workers: int, *, quiet: bool, jso
         raise typer.Exit(exits.INCOMPLETE)
 
 
-def _dry_run(source: Path, overrides: list[str], *, json_: bool) -> None:
+def _dry_run(source: str, overrides: list[str], *, json_: bool) -> None:
     from phenostream.datasets import estimate, open_screen  # noqa: PLC0415
     from phenostream.datasets.recipe import load  # noqa: PLC0415
 
@@ -122,11 +126,11 @@ def _dry_run(source: Path, overrides: list[str], *, json_: bool) -> None:
     as_json(dataclasses.asdict(told)) if json_ else _show_estimate(told)
 
 
-def _verify(folder: Path, workers: int, *, quiet: bool, json_: bool) -> None:
+def _verify(base: str, workers: int, *, quiet: bool, json_: bool) -> None:
     from phenostream.datasets import verify_pack  # noqa: PLC0415
 
     with _executor(workers) as executor, _bar("shards", quiet=quiet or json_) as progress:
-        told = verify_pack(folder, executor=executor, progress=progress)
+        told = verify_pack(base, executor=executor, progress=progress)
     as_json(dataclasses.asdict(told)) if json_ else _show_verified(told)
     if told.faults:
         raise typer.Exit(exits.FAULTY)
@@ -170,7 +174,9 @@ def _show_verified(told: Verified) -> None:
     console.print(f"{told.shards:,} shards of {told.sites:,} sites, {size(told.bytes)}: {len(told.faults):,} faults")
     for fault in told.faults[:SHOWN]:
         named = f": {', '.join(fault.sites[:5])}{' ...' * (len(fault.sites) > 5)}" if fault.sites else ""
-        console.print(f"  {fault.shard} [{fault.kind}] {fault.message}{named}")
+        console.print(f"  {fault.shard} [{fault.kind}] {fault.message}{named}", markup=False)
+    if told.faults:
+        console.print("run the packing of this folder again: it writes these anew, and nothing else", style="dim")
 
 
 def _show_findings(found: tuple[Finding, ...]) -> None:

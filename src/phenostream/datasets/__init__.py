@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from phenostream.datasets.packs import Pack, open_pack
     from phenostream.datasets.screens import Screen, load_site, open_screen
     from phenostream.datasets.settings import PackSettings
+    from phenostream.datasets.tfrecords import read_tfrecords
     from phenostream.datasets.verifying import Fault, Verified, verify_pack
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "open_screen",
     "pack",
     "read_export",
+    "read_tfrecords",
     "torch_dataset",
     "torch_loader",
     "verify_export",
@@ -72,6 +74,7 @@ __getattr__ = on_first_use(
         "open_screen": "screens",
         "pack": "packing",
         "read_export": "exporting",
+        "read_tfrecords": "tfrecords",
         "torch_dataset": "loading",
         "torch_loader": "loading",
         "verify_export": "exporting",

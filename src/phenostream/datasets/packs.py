@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from phenostream.datasets.coding import Coding
+from phenostream.datasets.documents import unseal
 from phenostream.datasets.shards import Span
 from phenostream.datasets.tables import IDENTITY, STORAGE, fields_of
 from phenostream.errors import (
@@ -244,8 +245,13 @@ def open_pack(
             f"there is no finished pack at {place}", remedy="pack into it, or run the same packing again"
         ) from error
     description = _described(payload, place)
-    table = read_table(opened, "index.parquet", description, place)
-    _check_index(table, description, place)
+    try:
+        table = read_table(opened, "index.parquet", description, place)
+        _check_index(table, description, place)
+    except DamagedError:
+        # The index may well be right, and what is told of it wrong.
+        unseal(payload, f"pack.json of {place}", remedy=_AGAIN)
+        raise
     return Pack(place, opened, description, table)
 
 

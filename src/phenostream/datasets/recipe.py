@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from phenostream.datasets._files import local
 from phenostream.datasets.settings import PackSettings
 from phenostream.errors import RecipeError
 from phenostream.values import recipes
@@ -33,7 +34,7 @@ def load(recipe: Mapping[str, Any] | str | Path, overrides: Iterable[str] = ()) 
 
     Raises:
         NotFoundError: no such file or folder.
-        RecipeError: not YAML, an unknown key, a wrong value.
+        RecipeError: a URL, not YAML, an unknown key, a wrong value.
     """
     mapping = _mapping(recipe)
     for text in overrides:
@@ -48,7 +49,7 @@ def load(recipe: Mapping[str, Any] | str | Path, overrides: Iterable[str] = ()) 
 def _mapping(recipe: Mapping[str, Any] | str | Path) -> dict[str, Any]:
     if not isinstance(recipe, (str, Path)):
         return {key: dict(value) if isinstance(value, dict) else value for key, value in recipe.items()}
-    path = Path(recipe)
+    path = local(recipe)
     if path.is_dir():
         return {"source": {"catalog": "folder", "base": str(path)}}
     return recipes.read(path, start="`source:`", remedy="give a YAML file or a folder")

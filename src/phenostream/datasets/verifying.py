@@ -110,7 +110,7 @@ def _documents(pack: Pack) -> list[Fault]:
     try:
         unseal(pack.store.read(DOCUMENT), f"{DOCUMENT} of {pack.base}")
     except DamagedError as error:
-        faults.append(Fault(DOCUMENT, "checksum", (), error.message))
+        return [Fault(DOCUMENT, "checksum", (), error.message)]
     for name, written in sorted(pack.description.documents.items()):
         try:
             if digest(pack.store.read(checked(name))) != written:

@@ -32,7 +32,7 @@ Features = dict[str, list[Value]]
 
 _MASK, _WORD = 0xA282EAD8, 1 << 32
 _LARGEST = 1 << 30
-_AGAIN = "write the export again"
+_AGAIN = "fetch the file, or write the export, again"
 _WORDS = ("well", "well_type", "experiment", "cell_type")
 
 
@@ -100,15 +100,20 @@ def read(path: Path, kind: Kind) -> Iterator[Example]:
 
     Raises DamagedError where a record fails its checksum, is cut off, or is no site of this kind.
     """
-    c, y, x = kind.shape
     for data in records(path):
-        features = parse(data)
-        image = cast("list[bytes]", features.pop("image", []))
-        flat = np.frombuffer(image[0] if image else b"", np.dtype(kind.dtype).newbyteorder("<"))
-        if flat.size != c * y * x:
-            raise DamagedError(f"a record of {path.name} holds no site of shape {kind.shape}", remedy=_AGAIN)
-        pixels = np.ascontiguousarray(np.moveaxis(flat.reshape(y, x, c), -1, 0))
-        yield Example(pixels, {name: _plain(values) for name, values in features.items()})
+        yield as_example(parse(data), kind, path)
+
+
+def as_example(features: Features, kind: Kind, path: Path) -> Example:
+    """The site that the features of a record of `path` hold. Raises DamagedError where it is none of this kind."""
+    c, y, x = kind.shape
+    image = features.get("image") or [b""]
+    data = image[0] if isinstance(image[0], bytes) else b""
+    if len(data) != c * y * x * np.dtype(kind.dtype).itemsize:
+        raise DamagedError(f"a record of {path.name} holds no site of shape {kind.shape}", remedy=_AGAIN)
+    flat = np.frombuffer(data, np.dtype(kind.dtype).newbyteorder("<"))
+    pixels = np.ascontiguousarray(np.moveaxis(flat.reshape(y, x, c), -1, 0))
+    return Example(pixels, {name: _plain(values) for name, values in features.items() if name != "image"})
 
 
 def records(path: Path) -> Iterator[bytes]:
