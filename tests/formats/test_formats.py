@@ -33,7 +33,7 @@ def test_the_folder_is_the_registry():
 
 
 def test_an_unknown_format_is_told_what_there_is():
-    with pytest.raises(RecipeError, match=r"jpg.*cellh5, ome_zarr, png, png_rgb, tiff"):
+    with pytest.raises(RecipeError, match=r"jpg.*cellh5, ome_zarr, parquet_images, png, png_rgb, tiff"):
         formats.read(MemoryStore({}), Plane("a", "jpg"))
     with pytest.raises(RecipeError):
         formats.reader("_hdf5")

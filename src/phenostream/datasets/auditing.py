@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from phenostream import formats
 from phenostream.datasets._pool import ahead
 from phenostream.datasets.looking import Finding, Kind, finding, kind_of, look, separate
 from phenostream.datasets.screens import Screen
@@ -133,9 +134,12 @@ def _judged(kind: Kind, saturated_share: float, call: tuple[int, tuple[Field, ..
     """What is to be said of a batch of sites; runs in any process."""
     number, batch = call
     told = []
-    for one in batch:
-        seen = look(one, kind, saturated_share=saturated_share)
-        told += [seen.fault] if seen.fault else [finding(one, word, "its pixels say so") for word in seen.suspicions]
+    with formats.together(batch):
+        for one in batch:
+            seen = look(one, kind, saturated_share=saturated_share)
+            told += (
+                [seen.fault] if seen.fault else [finding(one, word, "its pixels say so") for word in seen.suspicions]
+            )
     return number, told
 
 

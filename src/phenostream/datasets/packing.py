@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import google_crc32c
 import numpy as np
 
+from phenostream import formats
 from phenostream.datasets import parts
 from phenostream.datasets._files import local, locked, sweep, write_bytes
 from phenostream.datasets._pool import ahead
@@ -170,7 +171,8 @@ def write(job: Job) -> str:
     rows: dict[int, dict[str, Any]] = {}
     levels = Levels()
     path = shard_path(job.array, job.number)
-    written, spans = write_shard(Path(job.folder) / path, job.slots, _blobs(job, rows, levels))
+    with formats.together(filter(None, job.fields)):
+        written, spans = write_shard(Path(job.folder) / path, job.slots, _blobs(job, rows, levels))
     for slot, (offset, length) in spans.items():
         place = {"array": job.array, "slot": job.number * job.slots + slot, "shard": path}
         rows[slot] |= place | {"offset": offset, "length": length}

@@ -8,6 +8,7 @@ that the file itself holds.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import cache, partial
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -18,14 +19,14 @@ from phenostream.errors import EmptyError, NotFoundError, PhenostreamError, Reci
 from phenostream.formats import _memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
 
     from phenostream.values import Container, Field, Plane, Store
 
-__all__ = ["VERSION", "Reader", "attach", "fields", "labels", "names", "read", "reader", "touch"]
+__all__ = ["VERSION", "Reader", "attach", "fields", "labels", "names", "read", "reader", "together", "touch"]
 
 #: Changes when the same bytes would decode to other pixels.
 VERSION = 1
@@ -103,6 +104,24 @@ def attach(field: Field, store: Store) -> Field:
     return field.with_pixels(partial(_stack, store, field.planes))
 
 
+@contextmanager
+def together(fields: Iterable[Field]) -> Iterator[None]:
+    """While these fields are read, in any order: images that can be read only with their neighbours are read once.
+
+    It makes a difference for containers that give a block of many images at a time, such as Parquet files. What was
+    read beside an image waits in memory, as it is stored, until its own field is read.
+    """
+    with _memory.together((store, plane) for field in fields for store, plane in _planes_of(field)):
+        yield
+
+
+def _planes_of(field: Field) -> Iterator[tuple[Store, Plane]]:
+    pixels = field.pixels
+    if isinstance(pixels, partial) and pixels.func is _stack:
+        store, planes = pixels.args
+        yield from ((store, plane) for plane in planes)
+
+
 def labels(field: Field, name: str = "") -> NDArray[np.int32]:
     """The label image (Y, X) int32 that the file of `field` itself holds, as `attach` left the field.
 
@@ -133,7 +152,7 @@ def _stack(store: Store, planes: tuple[Plane, ...]) -> NDArray[Any]:
 
     if not planes:
         raise EmptyError("a field without planes has no pixels", remedy="check the catalog that made it")
-    with _memory.session():
+    with _memory.session(), _memory.together((store, plane) for plane in planes):
         found = [read(store, plane) for plane in planes]
     if len({plane.shape for plane in found}) > 1:
         raise WrongShapeError(f"channels of one field differ in shape: {[plane.shape for plane in found]}")

@@ -22,8 +22,8 @@ import numpy as np
 
 from phenostream.errors import DamagedError, HostileError, NotFoundError, PhenostreamError, TooLargeError
 from phenostream.formats import _memory
-from phenostream.formats._seeking import Seeking
 from phenostream.formats.limits import DEFAULT, Limits, check_claim
+from phenostream.values.seeking import Seeking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

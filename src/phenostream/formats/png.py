@@ -69,7 +69,11 @@ def read(store: Store, plane: Plane, *, limits: Limits = DEFAULT) -> NDArray[Any
 
 def picture(store: Store, key: str, *, limits: Limits = DEFAULT) -> NDArray[Any]:
     """The whole picture (Y, X) or (Y, X, samples), uint8 or uint16. Raises as `read`, whatever its colours."""
-    data = store.read(key, 0, limits.plane_bytes)
+    return decoded(store.read(key, 0, limits.plane_bytes), key, limits=limits)
+
+
+def decoded(data: bytes, key: str, *, limits: Limits = DEFAULT) -> NDArray[Any]:
+    """The picture in the bytes of a file that is called `key` in messages; as `picture`."""
     header = check_header(data, key)
     shape = (header.height, header.width, header.samples)
     check_claim(shape, f"u{max(1, header.bits // 8)}", key, stored=len(data), limits=limits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phenostream.formats._seeking import Seeking
+from phenostream.values.seeking import Seeking
 
 if TYPE_CHECKING:
     from phenostream.values import Store

@@ -9,19 +9,25 @@ Here ``sirna_id`` is always the number, ``sirna`` always the reagent, and ``plat
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from phenostream.errors import NotFoundError, RecipeError
 from phenostream.sources import tables
-from phenostream.sources.wells import normal
+from phenostream.sources.names import natural
+from phenostream.sources.wells import normal, order
+from phenostream.values import FieldId
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Mapping, Sequence
 
+    from phenostream.sources.repeats import Repeat
     from phenostream.values import Store
 
+_log = logging.getLogger("phenostream.sources")
 _COMPETITION = ("train.csv", "test.csv", "train_controls.csv", "test_controls.csv")
 _ALIASES = {
     "experiment": ("experiment", "experiment_name"),
@@ -121,3 +127,32 @@ def _column(row: Mapping[str, str], key: str) -> str:
 def natural_place(place: Sequence[object]) -> str:
     """A place for messages: ``HEPG2-08_1_B2``."""
     return "_".join(str(part) for part in place if part != "")
+
+
+def place_of(seen: re.Match[str]) -> Place:
+    """The place that the groups experiment, plate, well and site of a name tell. Raises RecipeError for no well."""
+    return seen["experiment"], int(seen["plate"]), normal(seen["well"]), str(int(seen["site"]))
+
+
+def identity(study: str, place: Place) -> FieldId:
+    """The identity of the site at a place; its plate is ``HEPG2-08_1``."""
+    experiment, plate, well, site = place
+    return FieldId(study, f"{experiment}_{plate}", well, site)
+
+
+def order_of(place: Place) -> tuple[Any, ...]:
+    """Sort key of natural order."""
+    experiment, plate, well, site = place
+    return natural(experiment), plate, order(well), natural(site)
+
+
+def report(missing: Sequence[Place], silent: int, repeats: Sequence[Repeat]) -> None:
+    """Log what tables and images do not say alike, and what is there more than once."""
+    if missing:
+        first = ", ".join(natural_place(place) for place in missing[:3])
+        _log.warning("the tables tell of %d sites that have no images: %s", len(missing), first)
+    if silent:
+        _log.warning("the tables say nothing of %d sites", silent)
+    if repeats:
+        one = repeats[0]
+        _log.warning("%d copies of sites are not used: %s is %s again", len(repeats), one.files[0], one.kept[0])

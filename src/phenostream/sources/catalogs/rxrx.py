@@ -11,21 +11,20 @@ import logging
 import re
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic import Field as Setting
 
 from phenostream.errors import NotFoundError
 from phenostream.sources.catalogs import _rxrx_tables
-from phenostream.sources.names import natural
+from phenostream.sources.catalogs._rxrx_tables import Place, identity, order_of, place_of, report
 from phenostream.sources.presets import PRESETS
 from phenostream.sources.repeats import Repeat, of_site, one_each, refuse
-from phenostream.sources.wells import normal, order
 from phenostream.values import Channel, Field, FieldId, Plane
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from phenostream.sources.catalogs._rxrx_tables import Metadata
     from phenostream.values import Store
@@ -132,9 +131,6 @@ def survey(settings: Settings, store: Store) -> Survey:
     return _listed(settings, told, store.keys()) if settings.listing else _believed(settings, told)
 
 
-Place = tuple[str, int, str, str]
-
-
 def _listed(settings: Settings, told: Metadata, keys: Iterable[str]) -> Survey:
     wanted, pattern = _channels(settings), _PICTURE if settings.stains == "rgb" else _IMAGE
     sites: dict[Place, dict[str, list[re.Match[str]]]] = {}
@@ -144,7 +140,7 @@ def _listed(settings: Settings, told: Metadata, keys: Iterable[str]) -> Survey:
         if seen is None:
             unmatched.append(key)
         elif words := _words(seen, wanted):
-            files = sites.setdefault(_place(seen), {})
+            files = sites.setdefault(place_of(seen), {})
             for word in words:
                 files.setdefault(word, []).append(seen)
         else:
@@ -152,13 +148,13 @@ def _listed(settings: Settings, told: Metadata, keys: Iterable[str]) -> Survey:
     if not sites:
         raise _nothing(settings, unmatched)
     found, repeats = [], list[Repeat]()
-    for place in sorted(sites, key=_order):
+    for place in sorted(sites, key=order_of):
         kept, copies = one_each(sites[place], _name)
         found.append(_field(settings, wanted, place, kept, told.of(place)))
         repeats += of_site(found[-1].id, kept, copies, _name)
-    missing = sorted(_expected(settings, told) - sites.keys(), key=_order)
+    missing = sorted(_expected(settings, told) - sites.keys(), key=order_of)
     silent = sum(not told.of(place) for place in sites)
-    _report(missing, silent, repeats)
+    report(missing, silent, repeats)
     imageless = tuple(_field(settings, wanted, place, {}, told.of(place)) for place in missing)
     absent = tuple(one.id for one in imageless)
     return Survey(tuple(found), absent, tuple(unmatched), tuple(left_out), silent, tuple(repeats), imageless)
@@ -172,7 +168,7 @@ def _believed(settings: Settings, told: Metadata) -> Survey:
     """Sites as the tables tell them, each file under the name that it must have."""
     wanted, found, picture = _channels(settings), [], settings.stains == "rgb"
     w = "" if settings.naming == "number" or (settings.naming == "auto" and told.of_rxrx3) else "w"
-    for place in sorted(_expected(settings, told), key=_order):
+    for place in sorted(_expected(settings, told), key=order_of):
         row = told.of(place)
         experiment, plate, well, site = place
         # The dataset is a folder in the competition's layout, whose tables alone lack the rows of sites.
@@ -207,10 +203,6 @@ def _nothing(settings: Settings, keys: Iterable[str]) -> NotFoundError:
     )  # fmt: skip
 
 
-def _place(seen: re.Match[str]) -> Place:
-    return seen["experiment"], int(seen["plate"]), normal(seen["well"]), str(int(seen["site"]))
-
-
 def _padded(well: str) -> str:
     row = well.rstrip("0123456789")
     return f"{row}{int(well[len(row) :]):02d}"
@@ -221,11 +213,6 @@ def _expected(settings: Settings, told: Metadata) -> set[Place]:
         return set(told.rows)
     sites = settings.sites or ((1,) if told.of_rxrx3 else (1, 2))
     return {(*place[:3], str(site)) for place in told.rows for site in sites}
-
-
-def _identity(settings: Settings, place: Place) -> FieldId:
-    experiment, plate, well, site = place
-    return FieldId(settings.study, f"{experiment}_{plate}", well, site)
 
 
 def _field(
@@ -246,7 +233,7 @@ def _field(
     }
     known |= {"dataset": min(folders)} if folders else {}
     return Field(
-        _identity(settings, place),
+        identity(settings.study, place),
         tuple(Channel(wanted[word], _SIX.stains.get(wanted[word], "")) for word in words),
         tuple(_plane(files[word], word) for word in words),
         annotation=MappingProxyType({**known, **row}),
@@ -257,19 +244,3 @@ def _plane(seen: re.Match[str], word: str) -> Plane:
     if seen.re is _PICTURE:
         return Plane(seen.string, "png_rgb", c=_COLOURS.index(word))
     return Plane(seen.string, _FORMATS[seen["suffix"]])
-
-
-def _order(place: Place) -> tuple[Any, ...]:
-    experiment, plate, well, site = place
-    return natural(experiment), plate, order(well), natural(site)
-
-
-def _report(missing: Sequence[Place], silent: int, repeats: Sequence[Repeat]) -> None:
-    if missing:
-        first = ", ".join(_rxrx_tables.natural_place(place) for place in missing[:3])
-        _log.warning("the tables tell of %d sites that have no images: %s", len(missing), first)
-    if silent:
-        _log.warning("the tables say nothing of %d sites", silent)
-    if repeats:
-        one = repeats[0]
-        _log.warning("%d copies of sites are not used: %s is %s again", len(repeats), one.files[0], one.kept[0])
