@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
@@ -42,6 +44,22 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[distributed.Lo
     ) as cluster:
         cluster.scratch = scratch
         yield cluster
+    del cluster
+    _collect()
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """Also after tests that have clusters of their own."""
+    yield
+    _collect()
+
+
+def _collect() -> None:
+    """Take away what a cluster left to the garbage collector, which must not be told of the next test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.fixture
@@ -149,7 +167,7 @@ def test_no_scheduler_is_a_named_error() -> None:
 
 @pytest.mark.slow
 def test_a_scheduler_that_goes_away_ends_the_run_and_nothing_is_lost(plate: Make, recipe: Make, tmp_path: Path) -> None:
-    asked = recipe(plate(10), stream={"disk_budget": 50_000_000, "batch_size": 1})
+    asked = recipe(plate(40), stream={"disk_budget": 50_000_000, "batch_size": 1})
     cluster = distributed.LocalCluster(
         n_workers=1, threads_per_worker=2, dashboard_address=None, local_directory=str(tmp_path / "workers")
     )
@@ -159,15 +177,15 @@ def test_a_scheduler_that_goes_away_ends_the_run_and_nothing_is_lost(plate: Make
         if progress.done >= 2 and not gone:
             gone.append(Thread(target=cluster.close))
             gone[0].start()
+            gone[0].join()  # most units are still here: they meet a scheduler that has gone
 
     with pytest.raises(ClusterError, match="scheduler"):
         run(asked, tmp_path / "run", executor=Dask(cluster.scheduler_address), progress=leave)
-    gone[0].join()
     assert list((tmp_path / "run" / "spool").iterdir()) == []
     calls: list[int] = []
     told = run(asked, tmp_path / "run", executor=Inline(), progress=lambda one: calls.append(one.done))
-    assert told.done == 10
-    assert len(calls) < 10
+    assert told.done == 40
+    assert len(calls) < 40
 
 
 def test_a_connected_client_stays_open(cluster: Any, plate: Make, recipe: Make, tmp_path: Path) -> None:

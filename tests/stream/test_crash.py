@@ -77,7 +77,7 @@ def test_faults_where_it_matters_most(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @needs_strace
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(2400)
 def test_a_fault_at_every_call_of_a_run(tmp_path: Path) -> None:
     damage = faults.campaign(tmp_path, steps=FITTED)
     assert damage.faults == []

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
-from threading import Timer
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -413,8 +413,19 @@ def test_the_ledgers_copy_is_renewed_while_a_run_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("phenostream.stream.depot.EVERY", 0.05)
-    run(_into(local[0], bucket), tmp_path / "run", executor=Inline(), progress=lambda _: time.sleep(0.1))
-    assert sum(path.endswith("ledger.db") for path in service.stored) >= 3
+    counts: list[int] = []
+
+    def copies() -> int:
+        return sum(path.endswith("ledger.db") for path in service.stored)
+
+    def linger(_: Progress) -> None:
+        counts.append(copies())
+        deadline = time.monotonic() + 2
+        while copies() == counts[0] and time.monotonic() < deadline:
+            time.sleep(0.06)
+
+    run(_into(local[0], bucket), tmp_path / "run", executor=Inline(), progress=linger)
+    assert copies() > counts[-1] > counts[0] > 0
     assert phenostream.read_profiles(bucket).equals(local[1].rows)
 
 
@@ -488,23 +499,39 @@ def test_many_kills_at_random_moments(kind: str, local: tuple[dict[str, Any], Re
     assert (wrong, died >= 5) == ([], True)
 
 
+class _Silence(Faults):
+    """A storage that takes so many objects, and says nothing of later ones until it is over."""
+
+    def __init__(self, taken: int) -> None:
+        super().__init__([None] * taken, rates={Fault("broken"): 1.0})
+        self.begun, self.over = Event(), Event()
+
+    def draw(self) -> Fault | None:
+        fault = super().draw()
+        if fault:
+            self.begun.set()
+            self.over.wait(240)
+            self.over.set()
+        return fault
+
+
 def test_an_interrupt_does_not_wait_for_silent_storage(
     bucket: str, local: tuple[dict[str, Any], Result], service: S3Server, tmp_path: Path
 ) -> None:
-    service.faults = Faults([None] * 7, rates={Fault("stall", seconds=9.0): 1.0})
-    sent: list[float] = []
+    service.faults = silence = _Silence(7)
 
-    def send() -> None:
-        sent.append(time.monotonic())
-        os.kill(os.getpid(), signal.SIGINT)
+    def interrupt() -> None:
+        if silence.begun.wait(240):
+            os.kill(os.getpid(), signal.SIGINT)
 
-    def watch(told: Progress) -> None:
-        if told.done == 1:
-            Timer(0.5, send).start()
-
-    told = run(_into(local[0], bucket), tmp_path / "run", executor=Inline(), progress=watch)
+    thread = Thread(target=interrupt)
+    thread.start()
+    told = run(_into(local[0], bucket, timeout=480), tmp_path / "run", executor=Inline())
     assert told.interrupted
-    assert time.monotonic() - sent[0] < 5
+    assert not silence.over.is_set(), "the run waited for the storage"
+    silence.over.set()
+    thread.join()
+    assert 0 < told.done < UNITS
     assert not list((tmp_path / "run" / "spool").glob("*.parquet"))
     assert torn(tmp_path / "run") == []
 

@@ -21,9 +21,16 @@ from phenostream.synthetic import Archive, Design, RangeServer, write_archive
 from phenostream.synthetic.serve import Answer
 from phenostream.testing.plates import faults_of, light_recipe, result_of, write_plate
 
+_HANG = 240
+
 
 class _Silent(RangeServer):
-    """Answers until `hangs` says so of a key; then sends half a body and nothing more until it is stopped."""
+    """Answers until `hangs` says so of a key; then sends half a body and nothing more until it is stopped.
+
+    Attributes:
+        hanging: set once it hangs.
+        over: set once it hangs no more.
+    """
 
     def __init__(self, folder: Path, hangs: Callable[[str], bool]) -> None:
         super().__init__(folder)
@@ -39,7 +46,8 @@ class _Silent(RangeServer):
         def body() -> Any:
             yield next(answer.body)[:20]
             self.hanging.set()
-            self.over.wait(60)
+            self.over.wait(_HANG)
+            self.over.set()
             raise ConnectionAbortedError
 
         return Answer(answer.status, answer.headers, body())
@@ -56,7 +64,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
 
 
 def _recipe(archive: Archive, url: str) -> dict[str, Any]:
-    return light_recipe("") | {"source": archive.source(url)}
+    """With more patience than the server's silence lasts: nothing but the signal ends a wait for it."""
+    return light_recipe("") | {"source": archive.source(url), "transport": {"timeout": 2 * _HANG}}
 
 
 def _started(file: Path, out: Path) -> subprocess.Popen[str]:
@@ -64,14 +73,20 @@ def _started(file: Path, out: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-def _stopped(process: subprocess.Popen[str], number: int) -> tuple[int, float, str]:
+def _until_it_hangs(server: _Silent, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + _HANG
+    while not server.hanging.wait(0.1):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+
+
+def _stopped(process: subprocess.Popen[str], number: int) -> tuple[int, str]:
     process.send_signal(number)
-    start = time.monotonic()
     try:
-        _, told = process.communicate(timeout=30)
+        _, told = process.communicate(timeout=2 * _HANG)
     finally:
         process.kill()
-    return process.returncode, time.monotonic() - start, told
+    return process.returncode, told
 
 
 @pytest.mark.slow
@@ -87,13 +102,13 @@ def test_a_stalled_transfer_does_not_hold_an_interrupt_up(archive: Archive, tmp_
     with _Silent(archive.root, third_chunk) as server:
         (tmp_path / "study.json").write_text(json.dumps(_recipe(archive, server.url)))
         process = _started(tmp_path / "study.json", tmp_path / "run")
-        assert server.hanging.wait(60)
-        deadline = time.monotonic() + 60
+        _until_it_hangs(server, process)
+        deadline = time.monotonic() + _HANG
         while status(tmp_path / "run").done < 2 and time.monotonic() < deadline:
             time.sleep(0.1)
-        code, seconds, told = _stopped(process, number)
+        code, told = _stopped(process, number)
+        assert not server.over.is_set(), "the run waited for the server"
     assert code == 130, told
-    assert seconds < 5
     shown = status(tmp_path / "run")
     assert (shown.inputs, shown.done, shown.waiting, shown.pid) == (6, 2, 4, 0)
     assert len(list((tmp_path / "run" / "parts").rglob("*.parquet"))) == 2
@@ -106,10 +121,10 @@ def test_a_server_that_is_silent_while_planning_does_not_hold_an_interrupt_up(ar
     with _Silent(archive.root, lambda key: key.endswith((".zattrs", ".zgroup", ".zarray"))) as server:
         (tmp_path / "study.json").write_text(json.dumps(_recipe(archive, server.url)))
         process = _started(tmp_path / "study.json", tmp_path / "run")
-        assert server.hanging.wait(60)
-        code, seconds, told = _stopped(process, signal.SIGINT)
+        _until_it_hangs(server, process)
+        code, told = _stopped(process, signal.SIGINT)
+        assert not server.over.is_set(), "the run waited for the server"
     assert (code, "Traceback" in told) == (130, False)
-    assert seconds < 5
 
 
 def test_the_next_run_after_an_interrupt_is_as_if_nothing_had_been(tmp_path: Path) -> None:
@@ -167,14 +182,12 @@ def test_a_caller_s_own_handler_is_left_alone() -> None:
 
 
 def test_an_errand_brings_its_value_or_its_error() -> None:
-    assert errands.send(lambda: 7).result(5) == 7
+    assert errands.send(lambda: 7).result(60) == 7
     with pytest.raises(ZeroDivisionError):
-        errands.send(lambda: 1 // 0).result(5)
+        errands.send(lambda: 1 // 0).result(60)
 
 
 @pytest.mark.slow
 def test_an_errand_that_hangs_does_not_keep_python_alive() -> None:
-    code = "import time; from phenostream.stream import errands; errands.send(time.sleep, 60)"
-    start = time.monotonic()
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
-    assert time.monotonic() - start < 20
+    code = "import time; from phenostream.stream import errands; errands.send(time.sleep, 600)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
