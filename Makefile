@@ -15,7 +15,7 @@ test: $(VENV)/.tests-installed
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 -m "slow or not slow"
+	$(BIN)/pytest -n 2 -m "slow or not slow" --hypothesis-profile=ci
 
 quick: $(VENV)/.tests-installed
 	$(BIN)/pytest

@@ -16,6 +16,7 @@ BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
 def test_a_guide_page_runs_as_it_stands(page: Path, tmp_path: Path, data: Path) -> None:
     blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
@@ -31,7 +32,7 @@ def test_a_guide_page_runs_as_it_stands(page: Path, tmp_path: Path, data: Path) 
                 file.write(text)
             command = [sys.executable, "-W", "error::DeprecationWarning:phenostream", str(script)]
         ended = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900, check=False
         )
         assert ended.returncode == 0, f"{page.name}: {text}\n{ended.stdout}\n{ended.stderr}"
 

@@ -348,7 +348,10 @@ design = ScreenDesign(experiments=("HUVEC-01", "RPE-01", "U2OS-01"), test_experi
                       shape=(24, 32), missing=0.1)
 sites = fields(design)
 print("begin", flush=True)
-datasets.pack(sites, sys.argv[1], progress=lambda done, total: print(done, flush=True))
+def tell(done, total):
+    print(done, flush=True)
+    sys.stdin.readline()  # until it is let go on
+datasets.pack(sites, sys.argv[1], progress=tell)
 """
 
 
@@ -358,14 +361,19 @@ def test_kill_and_run_again_gives_the_same_pack(tmp_path, sites, packed):
     folder = tmp_path / "killed"
     for shards in (1, 3, 4):
         process = subprocess.Popen(
-            [sys.executable, "-c", _KILLED, str(folder)], stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            [sys.executable, "-c", _KILLED, str(folder)], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         for line in process.stdout:
+            if line.strip() == "begin":
+                continue
+            process.stdin.write("\n")  # it goes on to the next shard at most, however late the kill comes
+            process.stdin.flush()
             if line.strip() == str(shards):
                 break
         time.sleep(rng.uniform(0, 0.01))
         os.kill(process.pid, signal.SIGKILL)
+        process.stdin.close()
         process.stdout.close()
         assert process.wait() == -signal.SIGKILL
         assert not (folder / "pack.json").exists(), "an unfinished pack is not taken for one"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from phenostream.testing import faults
 from phenostream.testing.faults import Injection
 
 
@@ -30,3 +33,19 @@ from phenostream.testing.faults import Injection
 def test_an_injection_is_one_option_of_strace(injection: Injection, options: list[str], text: str) -> None:
     assert injection.options() == options
     assert str(injection) == text
+
+
+def test_where_nobody_may_attach_that_is_said_before_a_run_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Yama's ptrace_scope=1 has it: strace traces what it starts, and nothing else."""
+    words = "strace: attach: ptrace(PTRACE_SEIZE, 7): Operation not permitted"
+    strace = tmp_path / "strace"
+    strace.write_text(f'#!/bin/sh\ncase "$*" in *-p*) echo "{words}" >&2; exit 1;; esac\n')
+    strace.chmod(0o755)
+    monkeypatch.setattr(faults, "_STRACE", str(strace))
+    assert words in faults.why_not()
+    strace.write_text('#!/bin/sh\necho "strace: Process 7 attached" >&2\nexec sleep 600\n')
+    assert faults.why_not() == ""
+    monkeypatch.setattr(faults, "_STRACE", "")
+    assert "not installed" in faults.why_not()

@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -86,10 +87,25 @@ def why_not() -> str:
     """Why strace cannot be used here; empty where it can."""
     if not _STRACE:
         return "strace is not installed: apt-get install strace"
-    tried = subprocess.run(  # noqa: S603  (the commands are made here)
-        [_STRACE, "-e", "inject=getppid:error=EIO", "true"], capture_output=True, text=True, check=False, timeout=20
-    )
-    return "" if tried.returncode == 0 else f"strace may not trace here: {tried.stderr.strip()[:200]}"
+    # It attaches to runs, which are no children of its own: that is what ptrace_scope=1 forbids.
+    with subprocess.Popen(["sleep", "600"]) as sleeper:  # noqa: S607
+        try:
+            refused = _refusal(sleeper.pid)
+        finally:
+            sleeper.kill()
+    return refused and f"strace may not trace here: {refused}"
+
+
+def _refusal(pid: int) -> str:
+    """What strace says where it may not attach to a process and inject faults; empty where it may."""
+    command = [_STRACE, "-e", "inject=getppid:error=EIO", "-p", str(pid)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as tracer:  # noqa: S603
+        clock = threading.Timer(60, tracer.kill)
+        clock.start()
+        told = tracer.stderr.readline().strip() if tracer.stderr else ""
+        clock.cancel()
+        tracer.terminate()
+    return "" if told.endswith("attached") else told[:200] or "it says nothing"
 
 
 class Injector:

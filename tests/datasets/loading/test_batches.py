@@ -37,6 +37,17 @@ def damaged(pack, folder, site):
         file.write(bytes([old[0] ^ 0x10]))
 
 
+def loading():
+    """Threads of loaders that live now."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("phenostream-load-")]
+
+
+def reading(pack):
+    """Files of the pack that this process has open; none where the system does not tell."""
+    names = (os.path.realpath(path) for path in Path("/proc/self/fd").glob("*"))
+    return [name for name in names if Path(name).is_relative_to(os.path.realpath(pack.base))]
+
+
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 def test_pixels_are_those_of_the_pack(pack, order):
     loader = batches(pack, batch_size=8, shuffle=order)
@@ -191,19 +202,17 @@ def test_memory_stays_within_its_bound(pack, prefetch_mb):
 
 
 def test_nothing_runs_on_after_an_epoch_or_a_break(pack):
-    before = threading.active_count()
-    files = Path("/dev/fd")
-    open_files = len(os.listdir(files))
     loader = batches(pack, batch_size=4, settings=LoadSettings(threads=3))
     for _ in loader:
         break
     stream = loader.epoch(1)
     next(stream)
-    assert threading.active_count() == before + 3
+    assert len(loading()) == 3
+    assert reading(pack) or not Path("/proc/self/fd").is_dir()
     stream.close()
     gc.collect()
-    assert threading.active_count() == before
-    assert len(os.listdir(files)) == open_files
+    assert loading() == []
+    assert reading(pack) == []
 
 
 def test_a_loader_can_be_sent_to_another_process(pack):
@@ -226,13 +235,12 @@ def broken(packed, tmp_path):
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_damaged_site_is_named_when_its_batch_comes(broken, threads):
-    before = threading.active_count()
     loader = batches(broken, batch_size=4, shuffle=False, settings=LoadSettings(threads=threads))
     stream = loader.epoch(0)
     assert np.array_equal(next(stream).sites, [0, 1, 2, 3])
     with pytest.raises(DamagedError, match=broken.table["site_id"][5].as_py()):
         next(stream)
-    assert threading.active_count() == before
+    assert loading() == []
 
 
 def test_bytes_that_do_not_decode_are_named_too(broken, monkeypatch):

@@ -301,9 +301,11 @@ def test_settings_that_do_not_fit_together(told, words):
 @pytest.mark.slow
 def test_a_million_rows(tables):
     (tables / "long.tsv").write_text(HEADER + "\n" + (ROW + "\n") * 1_000_000)
-    start = time.perf_counter()
+    start = time.process_time()
     first = next(iter(idr.units(settings(tables, work_list=tables / "long.tsv"), None)))
     assert first.planes
-    assert time.perf_counter() - start < 2
+    to_first = time.process_time() - start
     assert sum(1 for _ in idr.units(settings(tables, work_list=tables / "long.tsv"), None)) == 1_000_000
-    assert time.perf_counter() - start < 60
+    to_last = time.process_time() - start
+    assert to_first < to_last / 5  # nothing is read ahead
+    assert to_last < 300  # half a minute on a free core

@@ -148,28 +148,28 @@ def test_the_scratch_holds_the_latest_files_within_its_limit(shop):
 
 
 def test_a_file_over_the_limit_is_refused(shop):
-    one = shop({"after": 700_000, "hang": 20})
+    one = shop({"after": 700_000, "hang": 300})
     start = time.monotonic()
     with pytest.raises(TooLargeError, match="largest_scratch"):
         one.store(largest_scratch=600_000).read("a")
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 150, "the program was waited for"
     with pytest.raises(TooLargeError, match="largest_scratch"):
         one.store(largest_scratch=600_000).read("a")
     assert one.left == []
 
 
 def test_silence_ends_the_program(shop):
-    one = shop({"after": 400_000, "hang": 30})
+    one = shop({"after": 400_000, "hang": 300})
     start = time.monotonic()
-    assert one.store(timeout=0.5).read("a") == WHOLE
-    assert time.monotonic() - start < 10
+    assert one.store(timeout=3).read("a") == WHOLE
+    assert time.monotonic() - start < 150, "the program was waited for"
     assert one.ascp.runs[1]["start"] == 400_000
 
 
 def test_a_slow_transfer_is_not_a_stall(shop):
-    one = shop({"pause": 0.3})
-    (one.folder / "slow").write_bytes(bytes(5 << 20))
-    assert len(one.store(timeout=1.0).read("slow")) == 5 << 20
+    one = shop({"pause": 0.5})
+    (one.folder / "slow").write_bytes(bytes(12 << 20))
+    assert len(one.store(timeout=4).read("slow")) == 12 << 20  # takes six seconds, and is never still for four
     assert len(one.ascp.runs) == 1
 
 
@@ -228,13 +228,13 @@ def test_success_without_a_file_is_no_success(shop):
         one.store().read("a")
 
 
-@pytest.mark.parametrize("deed", [{}, {"hang": 20}])
+@pytest.mark.parametrize("deed", [{}, {"hang": 300}])
 def test_a_folder_is_no_file_and_stopped_early(shop, deed):
     one = shop(deed)
     start = time.monotonic()
     with pytest.raises(NotFoundError, match="folder"):
         one.store().read("sub")
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 150, "the program was waited for"
     assert one.left == []
 
 
