@@ -115,3 +115,21 @@ def test_what_reading_says_of_damage_helps(folder, written):
     told = datasets.pack(SITES, folder, settings=SETTINGS, workers=2)
     assert (told.shards, told.shards_written) == (2, 1)
     assert np.array_equal(datasets.open_pack(folder).read([0, 5]), datasets.open_pack(written).read([0, 5]))
+
+
+@pytest.mark.parametrize("faults", ["drop", "keep-blank"])
+def test_mending_never_loses_a_site_whose_source_is_gone(tmp_path, faults):
+    """The other sites of a damaged shard are worth more than a shard without one of them."""
+    settings = PackSettings(faults=faults)
+    datasets.pack(SITES, tmp_path, settings=settings)
+    before = tree(tmp_path)
+    flipped(one(tmp_path, "shard"), 0.2)
+    pack = datasets.open_pack(tmp_path)
+    lost = [site.with_pixels(None) if site.id.plate == "P1" and site.id.well == "A2" else site for site in SITES]
+    with pytest.raises(DamagedError, match=r"A2.* of it cannot be packed again .*bring its images back"):
+        datasets.pack(lost, tmp_path, settings=settings)
+    faults_now = datasets.verify_pack(tmp_path).faults
+    assert [len(fault.sites) for fault in faults_now] == [1]
+    assert np.array_equal(pack[len(pack) - 1], datasets.open_pack(tmp_path)[len(pack) - 1])
+    datasets.pack(SITES, tmp_path, settings=settings)
+    assert tree(tmp_path) == before

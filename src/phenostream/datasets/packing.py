@@ -38,7 +38,7 @@ from phenostream.datasets.tables import (
     part_table,
     statistics_row,
 )
-from phenostream.errors import RecipeError
+from phenostream.errors import DamagedError, RecipeError
 from phenostream.values import FieldId
 
 if TYPE_CHECKING:
@@ -143,7 +143,8 @@ def pack(
         RecipeError: settings that do not fit the sites, or another pack in the folder; under ``fail``, the first site
             at fault as the error that it is.
         LedgerError: another pack, or something else, in the folder; sites that it holds are no longer given.
-        DamagedError: the folder's plan is damaged in a pack that was never finished.
+        DamagedError: the folder's plan is damaged in a pack that was never finished; a shard is damaged, and so is now
+            the source of a site in it.
         BusyError, DiskFullError: the folder cannot be had or written.
         StepError: a worker process died.
         PhenostreamError: a fault that may pass; what is done is kept.
@@ -170,9 +171,10 @@ def write(job: Job) -> str:
     """Write one shard, then its part of the index; runs in any process. Gives the job's key."""
     rows: dict[int, dict[str, Any]] = {}
     levels = Levels()
+    before = parts.held(Path(job.folder), job.key) or set()
     path = shard_path(job.array, job.number)
     with formats.together(filter(None, job.fields)):
-        written, spans = write_shard(Path(job.folder) / path, job.slots, _blobs(job, rows, levels))
+        written, spans = write_shard(Path(job.folder) / path, job.slots, _blobs(job, rows, levels, before))
     for slot, (offset, length) in spans.items():
         place = {"array": job.array, "slot": job.number * job.slots + slot, "shard": path}
         rows[slot] |= place | {"offset": offset, "length": length}
@@ -181,8 +183,13 @@ def write(job: Job) -> str:
     return job.key
 
 
-def _blobs(job: Job, rows: dict[int, dict[str, Any]], levels: Levels) -> Iterator[tuple[int, bytes]]:
-    """The stored bytes of every site that is packed; `rows` gets a row of each that was given."""
+def _blobs(
+    job: Job, rows: dict[int, dict[str, Any]], levels: Levels, before: Container[FieldId]
+) -> Iterator[tuple[int, bytes]]:
+    """The stored bytes of every site that is packed; `rows` gets a row of each that was given.
+
+    Raises DamagedError where a site that was stored `before` is at fault now: what is left of its shard is worth more.
+    """
     for slot, one in enumerate(job.fields):
         if one is None:
             continue
@@ -190,6 +197,8 @@ def _blobs(job: Job, rows: dict[int, dict[str, Any]], levels: Levels) -> Iterato
         rows[slot] = identity_row(one)
         pixels = seen.pixels
         if seen.fault is not None:
+            if one.id in before:
+                raise _lost(one, seen.fault, job)
             rows[slot] |= fault_row(seen.fault)
             if seen.fault.reason in SUSPICIONS or job.settings.faults == "drop":
                 continue
@@ -202,6 +211,15 @@ def _blobs(job: Job, rows: dict[int, dict[str, Any]], levels: Levels) -> Iterato
             blob = job.kind.coding.encode(pixels)
             rows[slot]["crc32c"] = int(google_crc32c.value(blob))
             yield slot, blob
+
+
+def _lost(one: Field, fault: Finding, job: Job) -> DamagedError:
+    shard = shard_path(job.array, job.number)
+    error = DamagedError(
+        f"shard {shard} is damaged, and site {one.id} of it cannot be packed again ({fault.reason}): {fault.message}",
+        remedy="bring its images back and pack again; what is whole of the shard stays readable until then",
+    )
+    return error.at(file=", ".join(fault.files))
 
 
 def judged(one: Field, job: Job) -> Look:
@@ -255,7 +273,8 @@ def _waiting(root: Path, jobs: Sequence[Job], workers: int, executor: Executor |
     whole = {key for key, is_whole in told if is_whole}
     waiting = [job for job in jobs if job.key not in whole]
     stale = known - {job.key for job in jobs}
-    if stale or waiting:
+    # A shard that is mended becomes what it was: until then, the pack is one with a fault, and not none.
+    if stale or any(parts.held(root, job.key) is None for job in waiting):
         (root / DOCUMENT).unlink(missing_ok=True)
         parts.drop(root, stale)
     return waiting

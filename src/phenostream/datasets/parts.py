@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from phenostream import disk
@@ -15,7 +16,9 @@ from phenostream.datasets._files import checksum, write_bytes
 from phenostream.datasets.documents import digest, seal, unseal
 from phenostream.datasets.shards import Written
 from phenostream.datasets.statistics import BINS, Pool, percentile_of
+from phenostream.datasets.tables import IDENTITY
 from phenostream.errors import DamagedError
+from phenostream.values import FieldId
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,6 +112,16 @@ def is_whole(root: Path, key: str) -> bool:
         return path.stat().st_size == told["bytes"] and checksum(path) == (told["bytes"], told["crc32c"])
     except (OSError, DamagedError):
         return False
+
+
+def held(root: Path, key: str) -> set[FieldId] | None:
+    """The sites whose pixels were stored with the part `key`; None where it is not there as it was written."""
+    try:
+        table = load(root, key).table
+    except DamagedError:
+        return None
+    stored = table.filter(pc.and_(table["offset"].is_valid(), table["fault"].is_null()))
+    return {FieldId(**row) for row in stored.select(list(IDENTITY)).to_pylist()}
 
 
 def load(root: Path, key: str) -> Part:
