@@ -14,7 +14,23 @@ from phenostream.profiles.operating import operate
 SETTINGS = {"by": ["Metadata_Plate"], "controls": {"Metadata_Control": "negative"}}
 
 
-def literal(values, plate, control, ridge=0.5):
+def efaar(values, plate, control, ridge=0.5):
+    """The definition: standardise, PCA and standardise on all controls, then whiten each batch, with NumPy alone."""
+
+    def standardised(rows):
+        return (rows - rows[control].mean(axis=0)) / rows[control].std(axis=0)
+
+    made = standardised(values)
+    made = standardised(made @ np.linalg.svd(made[control], full_matrices=False)[2].T)
+    out = np.empty_like(made)
+    for one in np.unique(plate):
+        own = np.cov(made[(plate == one) & control], rowvar=False) + ridge * np.eye(made.shape[1])
+        values_, vectors = np.linalg.eigh(own)
+        out[plate == one] = made[plate == one] @ vectors @ np.diag(values_**-0.5) @ vectors.T
+    return out
+
+
+def coral(values, plate, control, ridge=0.5):
     """Whiten on all controls, standardise by batch on its controls, align covariances (CORAL)."""
     scaler = StandardScaler().fit(values[control])
     pca = PCA(whiten=True, svd_solver="full").fit(scaler.transform(values[control]))
@@ -30,19 +46,39 @@ def literal(values, plate, control, ridge=0.5):
     return made
 
 
-def test_as_written_down_step_by_step(cells, names):
+@pytest.mark.parametrize(("align", "definition"), [("whiten", efaar), ("coral", coral)])
+@pytest.mark.parametrize("ridge", [0.5, 2.0])
+def test_as_written_down_step_by_step(cells, names, align, definition, ridge):
     table = cells()
     values = np.column_stack([table[name].to_numpy() for name in names])
     plate = np.array(table["Metadata_Plate"].to_pylist())
     control = np.array(table["Metadata_Control"].to_pylist()) == "negative"
-    wanted = literal(values, plate, control)
-    done = operate(table, "tvn", **SETTINGS)
+    wanted = definition(values, plate, control, ridge)
+    settings = {**SETTINGS, "align": align, "regularisation": ridge}
+    done = operate(table, "tvn", **settings)
     found = np.column_stack([done.table()[f"PC{place}"].to_numpy() for place in (1, 2, 3)])
     found *= np.sign((found * wanted).sum(axis=0))
     np.testing.assert_allclose(found, wanted, rtol=1e-8, atol=1e-8)
     assert done.told == {"batches": 3, "features": 3, "components": 3}
-    again = operate(table, "tvn", fitted=done.fitted, **SETTINGS).table()
+    again = operate(table, "tvn", fitted=done.fitted, **settings).table()
     assert again.equals(done.table())
+
+
+def test_the_definition_of_efaar_is_the_default(cells):
+    assert (
+        operate(cells(), "tvn", **SETTINGS).table().equals(operate(cells(), "tvn", align="whiten", **SETTINGS).table())
+    )
+
+
+def test_whitening_leaves_batches_in_their_places_and_coral_does_not(cells):
+    for align, apart in (("whiten", True), ("coral", False)):
+        table = operate(cells(), "tvn", align=align, **SETTINGS).table()
+        control = np.array(table["Metadata_Control"].to_pylist()) == "negative"
+        plate = np.array(table["Metadata_Plate"].to_pylist())[control]
+        first = table["PC1"].to_numpy()[control]
+        means = [first[plate == one].mean() for one in np.unique(plate)]
+        assert (np.ptp(means) > 1) == apart
+        assert apart or np.ptp(means) < 1e-9
 
 
 def test_what_it_cannot_do_is_named(cells, names, replaced):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
@@ -28,16 +28,27 @@ class Settings(FitSettings):
     """What a batch is, and how strongly covariances are held back."""
 
     by: Names = Field((), description="columns whose groups are batches (Metadata_Plate)")
+    align: Literal["whiten", "coral"] = Field(
+        "whiten",
+        description="whiten: take the covariance of a batch's controls out of it (EFAAR); coral: their mean and spread,"
+        " too, and give all batches the covariance of the whole: for batches that lie apart",
+    )
     components: int = Field(0, ge=0, description="principal components kept; 0: all that controls span")
     regularisation: float = Field(0.5, gt=0, description="added to the diagonal of the covariances that are aligned")
     least: int = Field(2, ge=2, description="control rows a batch must have")
 
 
 def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) -> Outcome:
-    """Typical variation normalisation (Ando, McLean and Berndl 2017) with CORAL alignment (Sun, Feng and Saenko 2016).
+    """Typical variation normalisation (Ando, McLean and Berndl 2017), in either of the forms that are in use.
 
-    On the controls of all batches: features are standardised and whitened by PCA. In each batch the components are
-    standardised on its controls; then the covariance of its controls (plus `regularisation`) is made that of all.
+    On the controls of all batches: features are standardised, turned into principal components, and these
+    standardised. Then, with ``whiten`` (EFAAR benchmarks; Celik et al. 2024, PLoS Computational Biology 20:e1012463),
+    the components of each batch are multiplied by ``(C + regularisation I)^(-1/2)``, where C is the covariance (over
+    n - 1) of the batch's controls; batches stay where they lie. With ``coral`` (Sun, Feng and Saenko 2016) they are
+    first standardised on the batch's own controls, and afterwards multiplied by ``(D + regularisation I)^(1/2)``, D
+    the covariance of all controls.
+
+    Components in which controls do not vary are left out: they have no scale.
 
     Returns:
         The rows with the features replaced by components ``PC1`` ... (float64). Fitted: one row a batch and feature.
@@ -69,13 +80,24 @@ def _fit(source: Source, names: list[str], assigned: Assigned, settings: Setting
     total = np.einsum("b,bij->ij", counts, within + np.array(between)) / counts.sum()
     rotation = _rotation(names, total, settings.components)
     made = [f"PC{place + 1}" for place in range(rotation.shape[1])]
-    turned = [_standardised(rotation.T @ one @ rotation) for one in within]
+    turned = rotation.T @ within @ rotation
+    if settings.align == "coral":
+        weights = _aligned(rotation, turned, counts, settings.regularisation)
+        return Projection(assigned.groups, names, made, found.mean, weights)
     ridge = settings.regularisation * np.eye(len(made))
+    unbiased = turned * (counts / (counts - 1))[:, None, None]
+    weights = np.array([rotation @ _power(one + ridge, -0.5) for one in unbiased])
+    return Projection(assigned.groups, names, made, np.tile(mean, (len(counts), 1)), weights)
+
+
+def _aligned(rotation: Floats, turned: Floats, counts: Floats, regularisation: float) -> Floats:
+    """Weights (batches, d, k) that standardise each batch and give it the covariance of all."""
+    standard = [_standardised(one) for one in turned]
+    ridge = regularisation * np.eye(rotation.shape[1])
     # Standardised by batch, every batch has mean zero: the covariance of all is the weighted mean of theirs.
-    whole = np.einsum("b,bij->ij", counts, np.array([one for one, _ in turned])) / counts.sum()
+    whole = np.einsum("b,bij->ij", counts, np.array([one for one, _ in standard])) / counts.sum()
     target = _power(whole + ridge, 0.5)
-    weights = [(rotation / spread) @ _power(one + ridge, -0.5) @ target for one, spread in turned]
-    return Projection(assigned.groups, names, made, found.mean, np.array(weights))
+    return np.array([(rotation / spread) @ _power(one + ridge, -0.5) @ target for one, spread in standard])
 
 
 def _covariances(source: Source, names: list[str], assigned: Assigned, means: Floats, memory: int) -> Floats:
