@@ -10,9 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics
+from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.neighbors import KNeighborsClassifier
 
 from phenostream.benchmark.calling import centroid_logs
+from phenostream.benchmark.metrics.perturbation_magnitude import energy_distance
 from phenostream.benchmark.perturbations import How, Wells, embedding_scores, standardised
 from phenostream.benchmark.scoring import read_relations, score
 from phenostream.errors import DamagedError, EmptyError, LeakageError, NotFiniteError, NotFoundError
@@ -115,20 +117,33 @@ def test_tvn_takes_out_the_batches(told: dict) -> None:
     assert tvn["consistency"]["null"] < tvn["consistency"]["value"]
 
 
+def test_tvn_is_that_of_efaar_unless_told_otherwise(table: pa.Table, told: dict) -> None:
+    efaar, coral = (score(table, draws=50, null=100, align=align)["embedding"] for align in ("whiten", "coral"))
+    assert told["embedding"] == efaar
+    assert efaar["model"]["raw"] == coral["model"]["raw"]
+    assert efaar["model"]["tvn"]["retrieval"] != coral["model"]["tvn"]["retrieval"]
+
+
+def test_chance_has_intervals(told: dict) -> None:
+    found = told["embedding"]["chance"]["raw"]
+    for name in ("retrieval", "other_batch_neighbour", "consistency"):
+        assert found[name]["low"] < found[name]["value"] < found[name]["high"], name
+
+
 def test_an_empty_screen_is_at_chance() -> None:
     told = score(made(effect=0.0, seed=4), draws=200, null=100)
     site = told["accuracy"]["site"]["top1"]
     assert site["low"] <= 1 / CLASSES <= site["high"]
     tvn = told["embedding"]["model"]["tvn"]
     assert tvn["retrieval"]["value"] < 0.45
-    assert tvn["consistency"]["significant_share"] < 0.5
+    assert tvn["consistency"]["significant_share"]["value"] < 0.5
 
 
 def test_the_other_batchs_neighbour_is_scikit_learns() -> None:
     rng = np.random.default_rng(0)
     label, batch = np.tile(np.arange(5), 4), np.repeat(np.arange(4), 5)
     values = standardised(rng.normal(size=(5, 3))[label] + 0.5 * rng.normal(size=(20, 3)))
-    wells = Wells(label, batch, np.zeros(20, bool), np.full(20, ""))
+    wells = Wells(label, batch, np.zeros(20, bool), np.full(20, ""), np.full(20, -1))
     found = embedding_scores(values, wells, How(0, 100, 0))
     right = []
     for row in range(20):
@@ -214,12 +229,102 @@ def relatives(perturbations: int = 30, controls: int = 40) -> pa.Table:
     return with_columns(table, told)
 
 
-def test_relations_are_recalled_once_tvn_has_taken_out_what_controls_share(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("align", "least"), [("whiten", 0.7), ("coral", 0.8)])
+def test_relations_are_recalled_once_tvn_has_taken_out_what_controls_share(
+    tmp_path: Path, align: str, least: float
+) -> None:
     path = tmp_path / "pairs.csv"
     path.write_text("entity1,entity2\n" + "".join(f"{k},{k + 1}\n" for k in range(0, 30, 2)))
-    told = score(relatives(), relations=path, draws=0, null=100)["embedding"]
+    told = score(relatives(), relations=path, draws=0, null=100, align=align)["embedding"]
     raw, tvn = (told["model"][name]["relationship_recall"] for name in ("raw", "tvn"))
     assert tvn["pairs"] == 15
-    assert tvn["recall_0.05_0.95"]["value"] > 0.8
+    assert tvn["recall_0.05_0.95"]["value"] > least
     assert raw["recall_0.05_0.95"]["value"] < 0.5
     assert told["chance"]["raw"]["relationship_recall"]["recall_0.05_0.95"]["value"] < 0.35
+
+
+def without_labels(table: pa.Table, experiment: str) -> pa.Table:
+    """The same, but nobody is told what the treated wells of an experiment hold."""
+    rows = table.to_pylist()
+    given = [
+        None if row["Metadata_Experiment"] == experiment and row["Metadata_Well_Type"] == "treatment"
+        else row["Metadata_Sirna_Id"]
+        for row in rows
+    ]  # fmt: skip
+    place = table.column_names.index("Metadata_Sirna_Id")
+    return table.set_column(place, table.schema.field("Metadata_Sirna_Id"), pa.array(given, pa.int64()))
+
+
+def test_what_has_no_label_is_counted_and_never_judged(table: pa.Table, told: dict) -> None:
+    found = score(without_labels(table, "H-4"), draws=50, null=100)
+    rest = score(table.filter(np.array(table["Metadata_Experiment"].to_pylist()) != "H-4"), draws=50, null=100)
+    assert (told["screen"]["sites_without_label"], found["screen"]["sites_without_label"]) == (0, 2 * CLASSES)
+    assert found["screen"]["experiments"] == rest["screen"]["experiments"] == ["R-3", "R-5"]
+    assert found["screen"]["perturbations"] == CLASSES
+    assert found["accuracy"] == rest["accuracy"]
+    assert found["embedding"] == rest["embedding"]
+
+
+def test_a_screen_of_which_no_label_is_known_is_refused(table: pa.Table) -> None:
+    for number in range(3, EXPERIMENTS):
+        table = without_labels(table, f"{'HR'[number % 2]}-{number}")
+    with pytest.raises(EmptyError, match="none of the 48 treated sites of unseen experiments has a Metadata_Sirna_Id"):
+        score(table)
+
+
+def test_rows_without_numbers_are_counted_by_their_reason(table: pa.Table) -> None:
+    reason = pa.array(["blank"] + [None] * (table.num_rows - 1), pa.string())
+    assert score(table.append_column("Metadata_Left_Out", reason), draws=0, null=100)["screen"]["sites_left_out"] == {
+        "blank": 1
+    }
+    with pytest.raises(EmptyError, match="every row of the table is left out: 144 blank"):
+        score(table.append_column("Metadata_Left_Out", pa.array(["blank"] * table.num_rows)))
+
+
+def unexpressed(genes: int = 25) -> pa.Table:
+    """Six perturbations of growing effect, and controls that each are one of some genes with an effect of its own."""
+    rng = np.random.default_rng(2)
+    centres = rng.normal(size=(6 + genes, 5)) * np.concatenate([np.linspace(0.2, 2, 6), np.full(genes, 0.5)])[:, None]
+    rows: list[dict[str, object]] = []
+    for number in range(6):
+        for gene in [*range(6), *[one for one in range(6, 6 + genes) for _ in range(2)]]:
+            values = centres[gene] + 0.7 * rng.normal(size=5)
+            rows.append({
+                "Metadata_Experiment": f"E-{number}", "Metadata_Plate": f"E-{number}_1", "Metadata_Seen": "no",
+                "Metadata_Well": f"W{len(rows)}", "Metadata_Gene": f"G{gene:02d}",
+                "Metadata_Well_Type": "treatment" if gene < 6 else "negative_control",
+                **{f"screen_{k}": values[k] for k in range(5)},
+            })  # fmt: skip
+    table = pa.Table.from_pylist(rows)
+    told = [Column(n, "feature" if n.startswith("screen") else "metadata") for n in table.column_names]
+    return with_columns(table, told)
+
+
+@pytest.mark.parametrize("name", ["consistency", "magnitude"])
+def test_genes_that_are_not_expressed_are_the_null(name: str) -> None:
+    table = unexpressed()
+    found = score(table, perturbation="Metadata_Gene", draws=0, null=100)["embedding"]["model"]["raw"][name]
+    values = np.column_stack([table[f"screen_{k}"].to_numpy() for k in range(5)])
+    values = (values - values.mean(axis=0)) / values.std(axis=0)
+    gene = np.array(table["Metadata_Gene"].to_pylist())
+    control = gene >= "G06"
+
+    def figure(own: np.ndarray) -> float:
+        if name == "magnitude":
+            return energy_distance(values[own], values[control & ~own])
+        near = cosine_similarity(values[own])
+        return float(near[np.triu_indices(len(near), 1)].mean())
+
+    null = np.sort([figure(gene == f"G{one:02d}") for one in range(6, 31)])
+    seen = np.array([figure(gene == f"G{one:02d}") for one in range(6)])
+    assert (found["null_of"], found["null_sets"]) == ("control perturbations", 25)
+    assert abs(found["null"] - null.mean()) < 1e-12
+    assert abs(found["value"] - seen.mean()) < 1e-12
+    p_value = 1 - np.searchsorted(null, seen) / 25
+    assert found["significant_share"]["value"] == np.mean(p_value <= 0.05)
+    assert 0 < found["significant_share"]["value"] < 1
+
+
+def test_fewer_genes_leave_a_drawn_null() -> None:
+    told = score(unexpressed(19), perturbation="Metadata_Gene", draws=0, null=100)["embedding"]["model"]["raw"]
+    assert (told["consistency"]["null_of"], told["consistency"]["null_sets"]) == ("drawn control wells", 100)

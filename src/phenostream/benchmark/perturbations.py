@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,11 +26,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from phenostream.benchmark.metrics._replicates import Replicates
+
     Floats = NDArray[np.float64]
     Told = dict[str, Any]
 
 # A map is made anew in each bootstrap sample: fewer of them are affordable.
-_MAP_DRAWS = 100
+MAP_DRAWS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +44,15 @@ class Wells:
         batch: (n,) number of the experiment.
         control: (n,) which are negative controls.
         entity: (n,) name under which relations know the perturbation; empty for controls.
+        control_of: (n,) number of the perturbation that a negative control has, such as a gene that is not expressed;
+            -1 where it has none, and for all others.
     """
 
     label: NDArray[np.int64]
     batch: NDArray[np.int64]
     control: NDArray[np.bool_]
     entity: NDArray[np.str_]
+    control_of: NDArray[np.int64]
 
     def take(self, rows: NDArray[Any]) -> Wells:
         """Some of them."""
@@ -61,12 +68,14 @@ class How:
         null: sets or rankings behind a null distribution.
         seed: of both.
         relations: annotated pairs, None where there are none.
+        maps: bootstrap samples at most of what needs a map of all perturbations.
     """
 
     draws: int
     null: int
     seed: int
     relations: list[tuple[str, str]] | None = None
+    maps: int = MAP_DRAWS
 
 
 def embedding_scores(values: Floats, wells: Wells, how: How) -> Told:
@@ -97,7 +106,9 @@ def standardised(values: Floats) -> Floats:
     return np.asarray((values[:, keep] - values[:, keep].mean(axis=0)) / spread[keep])
 
 
-def typical_variation(values: Floats, batch: NDArray[Any], control: NDArray[np.bool_]) -> Floats:
+def typical_variation(
+    values: Floats, batch: NDArray[Any], control: NDArray[np.bool_], *, align: str = "whiten"
+) -> Floats:
     """`values` after `profiles.operations.tvn`, fitted on the controls of each batch. Raises as that does."""
     keep = np.ptp(values[control], axis=0) > 0 if control.any() else np.zeros(values.shape[1], bool)
     names = [f"f{place}" for place in range(int(keep.sum()))]
@@ -105,7 +116,7 @@ def typical_variation(values: Floats, batch: NDArray[Any], control: NDArray[np.b
     columns |= {name: pa.array(column) for name, column in zip(names, values[:, keep].T, strict=True)}
     told = [Column("batch", "metadata"), Column("control", "metadata"), *(Column(name) for name in names)]
     table = with_columns(pa.table(columns), told)
-    done = operate(table, "tvn", by=("batch",), controls={"control": "yes"}).table()
+    done = operate(table, "tvn", by=("batch",), controls={"control": "yes"}, align=align).table()
     made = [name for name in done.column_names if name not in columns]
     return np.stack([done[name].to_numpy() for name in made], axis=1)
 
@@ -138,16 +149,18 @@ def _neighbour(values: Floats, wells: Wells, how: How) -> Told:
     right = found.right[asked].astype(float)
     return {
         **interval(lambda at: _mean(right[at]), batch[asked], draws=how.draws, seed=how.seed),
-        "same_batch": _mixing(values[treated], batch),
+        "same_batch": _mixing(values[treated], batch, how),
     }
 
 
-def _mixing(values: Floats, batch: NDArray[np.int64]) -> Told:
+def _mixing(values: Floats, batch: NDArray[np.int64], how: How) -> Told:
     """How often the nearest well of all is of the same experiment, and how often it were by chance."""
     found = nearest_neighbour(values, batch, np.arange(len(batch)), similarity="cosine")
     sizes = np.bincount(batch)
     chance = float((sizes * (sizes - 1)).sum() / max(len(batch) * (len(batch) - 1), 1))
-    return {"value": found.accuracy, "chance": chance}
+    asked = found.neighbour >= 0
+    right = found.right[asked].astype(float)
+    return {**interval(lambda at: _mean(right[at]), batch[asked], draws=how.draws, seed=how.seed), "chance": chance}
 
 
 def _activity(values: Floats, wells: Wells, how: How) -> Told:
@@ -162,36 +175,31 @@ def _activity(values: Floats, wells: Wells, how: How) -> Told:
     )
     p_value = benjamini_hochberg(means.p_value[np.isfinite(means.p_value)])
     told = interval(lambda at: _by_group(precision[at], label[at]), wells.batch[asked], draws=how.draws, seed=how.seed)
-    return {**told, "active_share": _mean((p_value < 0.05).astype(float)), "perturbations": len(p_value)}
+    active = (p_value < 0.05).astype(float)
+    share = interval(lambda at: _mean(active[at]), np.arange(len(active)), draws=how.draws, seed=how.seed)
+    return {**told, "active_share": share, "perturbations": len(p_value)}
 
 
 def _consistency(values: Floats, wells: Wells, how: How) -> Told:
     judged, seed = np.where(wells.control, -1, wells.label), how.seed
     rows = wells.control | (judged >= 0)
-    found = perturbation_consistency(values[rows], judged[rows], wells.control[rows], draws=how.null, rng=seed)
+    code = np.where(wells.control, wells.control_of, judged)[rows]
+    found = perturbation_consistency(values[rows], code, wells.control[rows], draws=how.null, rng=seed)
     unit = directions(values)
-
-    def figure(at: NDArray[np.intp]) -> float:
-        return _mean(mean_cosines(unit, judged, _weights(at, len(unit))))
-
-    told = interval(figure, wells.batch, draws=how.draws, seed=seed)
-    return {**told, **_told(found)}
+    return _told(found, lambda at: mean_cosines(unit, judged, _weights(at, len(unit))), wells, how)
 
 
 def _magnitude(values: Floats, wells: Wells, how: How) -> Told:
     judged, seed = np.where(wells.control, -1, wells.label), how.seed
     rows = wells.control | (judged >= 0)
-    found = perturbation_magnitude(values[rows], judged[rows], wells.control[rows], draws=how.null, rng=seed)
+    code = np.where(wells.control, wells.control_of, judged)[rows]
+    found = perturbation_magnitude(values[rows], code, wells.control[rows], draws=how.null, rng=seed)
     enough = np.flatnonzero(found.members >= LEAST)
     if not len(enough):
         return {"value": None, "reason": f"no perturbation has {LEAST} replicates"}
     kept = np.where(np.isin(judged, enough), judged, -1)
     distance = distances(values, kept, sample(wells.control, np.random.default_rng(seed)))
-
-    def figure(at: NDArray[np.intp]) -> float:
-        return _mean(distance(_weights(at, len(values))))
-
-    return {**interval(figure, wells.batch, draws=how.draws, seed=seed), **_told(found)}
+    return _told(found, lambda at: distance(_weights(at, len(values))), wells, how)
 
 
 def _recall(values: Floats, wells: Wells, how: How) -> Told:
@@ -207,22 +215,40 @@ def _recall(values: Floats, wells: Wells, how: How) -> Told:
         told = relationship_recall(total / np.bincount(code.ravel())[:, None], names.tolist(), relations)
         return {f"{low}_{high}": share for (low, high), share in told.recall.items()} | {"pairs": told.pairs}
 
+    def drawn(at: NDArray[np.intp], name: str) -> float:
+        try:
+            return recalled(at)[name]
+        except PhenostreamError:
+            # A draw of few experiments has few perturbations, and perhaps no pair of them.
+            return float("nan")
+
     whole = recalled(np.arange(len(values)))
-    draws = min(how.draws, _MAP_DRAWS)
+    draws = min(how.draws, how.maps)
     return {"pairs": whole.pop("pairs")} | {
-        f"recall_{ends}": interval(_item(recalled, ends), batch, draws=draws, seed=how.seed) for ends in whole
+        f"recall_{ends}": interval(partial(drawn, name=ends), batch, draws=draws, seed=how.seed) for ends in whole
     }
 
 
-def _item(figures: Callable[[NDArray[np.intp]], dict[str, float]], name: str) -> Callable[[NDArray[np.intp]], float]:
-    return lambda at: figures(at)[name]
+def _told(found: Replicates, figures: Callable[[NDArray[np.intp]], Floats], wells: Wells, how: How) -> Told:
+    """Mean of the perturbations' figures, and share beyond the null, which a bootstrap leaves as it is."""
+    known: dict[bytes, Floats] = {}
 
+    def drawn(at: NDArray[np.intp]) -> Floats:
+        # Both intervals are of the same draws.
+        key = hashlib.sha256(at.tobytes()).digest()
+        if key not in known:
+            known[key] = figures(at)
+        return known[key]
 
-def _told(found: Any) -> Told:
+    told = interval(lambda at: _mean(drawn(at)), wells.batch, draws=how.draws, seed=how.seed)
+    share = interval(lambda at: found.share_of(drawn(at)), wells.batch, draws=how.draws, seed=how.seed)
     null = found.null
     return {
+        **told,
         "null": float(null.mean()) if len(null) else None,
-        "significant_share": found.share if np.isfinite(found.share) else None,
+        "null_of": "control perturbations" if found.named else "drawn control wells",
+        "null_sets": len(null),
+        "significant_share": share,
         "perturbations": int(np.isfinite(found.value).sum()),
     }
 

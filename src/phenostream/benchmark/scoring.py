@@ -7,11 +7,13 @@ both beside chance, the brightness of an image and the mean brightness of its pl
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from phenostream.benchmark.activity import whole_of
@@ -33,7 +35,6 @@ from phenostream.profiles.tables import feature_names, open_table, require
 from phenostream.values import columns_of
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from phenostream.profiles.tables import Source
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
     Told = dict[str, Any]
 
 Where = dict[str, str | int | float | tuple[str | int | float, ...]]
-_SHUFFLES = 10
+# Shuffles behind the figures by chance, and bootstrap samples of each at most.
+_SHUFFLES, _CHANCE_DRAWS = 10, 100
 _PROBABILITY, _BRIGHTNESS = "LogProbability", "PixelMean"
 
 
@@ -64,7 +66,16 @@ class ScoreSettings(BaseModel):
         description="rows on which batches are aligned: with one untreated well a plate, positive controls, too",
     )
     negatives: Where = Field({"Metadata_Well_Type": "negative_control"}, description="rows without an effect")
-    unseen: Where = Field({"Metadata_Seen": "no"}, description="rows of experiments that were not learnt from")
+    unseen: Where = Field(
+        {"Metadata_Seen": "no"}, description="rows of experiments that neither taught the model nor chose its weights"
+    )
+    left_out: str = Field(
+        "Metadata_Left_Out",
+        description="column with the reason why a row has no numbers, where it is; empty for others",
+    )
+    align: Literal["whiten", "coral"] = Field(
+        "whiten", description="form of TVN: whiten, as in EFAAR; coral, for batches that lie apart"
+    )
     relations: Path | None = Field(None, description="CSV with entity1,entity2: annotated pairs")
     entity: str = Field("", description="column whose words `relations` uses; empty: `perturbation`")
     draws: int = Field(500, ge=0, le=100_000, description="bootstrap samples behind each interval; 0: none")
@@ -78,10 +89,12 @@ class _Screen:
 
     Attributes:
         rows: all sites, labels as places among `classes` or, without a classifier, among the treatments.
-        chosen: (n,) sites that are judged; `controls` and `negatives` those of the same experiments.
+        chosen: (n,) sites that are judged: treated, with a label, of unseen experiments; `controls` and `negatives`
+            those of the same experiments.
         embedding: (n, D).
         brightness: (n, C) logarithm of mean grey levels; None where the table has none.
         told: whether the table says what was learnt from.
+        left_out: rows without numbers, by their reason; they are none of the n.
     """
 
     rows: Rows
@@ -96,6 +109,7 @@ class _Screen:
     embedding: Floats
     brightness: Floats | None
     told: bool
+    left_out: dict[str, int]
 
 
 def score(where: Source | pa.Table | str | Path, settings: ScoreSettings | None = None, **given: Any) -> Told:
@@ -113,7 +127,7 @@ def score(where: Source | pa.Table | str | Path, settings: ScoreSettings | None 
 
     Raises:
         NotFoundError: a column or file that is not there.
-        EmptyError: nothing is treated, or no class is shared.
+        EmptyError: nothing is treated, nothing has a label, or no class is shared.
         LeakageError: every row is of an experiment that was learnt from.
         NotFiniteError: NaN in embedding or probabilities.
         DamagedError: a table of relations that cannot be read.
@@ -124,7 +138,7 @@ def score(where: Source | pa.Table | str | Path, settings: ScoreSettings | None 
     told: Told = {"screen": _counts(screen), "settings": chosen.model_dump(mode="json")}
     if screen.rows.logs.shape[1]:
         told["accuracy"] = _accuracy(screen, chosen)
-    told["embedding"] = _embedding(screen, How(chosen.draws, chosen.null, chosen.seed, relations))
+    told["embedding"] = _embedding(screen, How(chosen.draws, chosen.null, chosen.seed, relations), chosen.align)
     return told
 
 
@@ -149,36 +163,58 @@ def _read(source: Source, told: ScoreSettings) -> _Screen:
     unseen = {name: value for name, value in told.unseen.items() if name in known}
     keys = [told.perturbation, told.batch, told.plate, told.well, *told.treated, *told.controls, *told.negatives]
     require(schema, keys)
-    optional = [name for name in (told.cell_type, told.entity) if name in known]
+    optional = [name for name in (told.cell_type, told.entity, told.left_out) if name in known]
     names = list(dict.fromkeys([*keys, *optional, *unseen, *features, *logs, *bright]))
-    table = whole_of(source, names)
+    table, left_out = _with_numbers(whole_of(source, names), told.left_out)
     treated, fresh = control_rows(table, told.treated), control_rows(table, unseen)
-    _refuse(table.num_rows, treated, fresh, told)
     perturbation = _texts(table, told.perturbation)
+    _refuse(table.num_rows, treated, fresh, perturbation != "", told)
     controls = control_rows(table, told.controls)
     classes, columns = _classes(logs, perturbation, treated, controls)
-    plate = _texts(table, told.plate)
+    batch, plate = _texts(table, told.batch), _texts(table, told.plate)
+    chosen = treated & fresh & (perturbation != "")
+    beside = fresh & np.isin(batch, batch[chosen])
     place = {name: number for number, name in enumerate(classes)}
     rows = Rows(
         np.array([place.get(one, -1) for one in perturbation.tolist()], np.int64),
-        _texts(table, told.batch), plate, np.char.add(np.char.add(plate, "/"), _texts(table, told.well)),
+        batch, plate, np.char.add(np.char.add(plate, "/"), _texts(table, told.well)),
         _texts(table, told.cell_type) if told.cell_type in known else np.full(table.num_rows, ""),
         _numbers(table, columns),
     )  # fmt: skip
     return _Screen(
-        rows, classes, perturbation, _texts(table, told.entity) if told.entity else perturbation, treated & fresh,
-        treated, fresh, controls & fresh, control_rows(table, told.negatives) & fresh, _numbers(table, features),
-        np.log(_numbers(table, bright) + 1.0) if bright else None, bool(unseen),
+        rows, classes, perturbation, _texts(table, told.entity) if told.entity else perturbation, chosen,
+        treated, fresh, controls & beside, control_rows(table, told.negatives) & beside, _numbers(table, features),
+        np.log(_numbers(table, bright) + 1.0) if bright else None, bool(unseen), left_out,
     )  # fmt: skip
 
 
-def _refuse(size: int, treated: NDArray[np.bool_], fresh: NDArray[np.bool_], told: ScoreSettings) -> None:
+def _with_numbers(table: pa.Table, column: str) -> tuple[pa.Table, dict[str, int]]:
+    """The rows for which `column` gives no reason to be left out, and how many it gives one for. Raises EmptyError."""
+    if column not in table.column_names:
+        return table, {}
+    reason = _texts(table, column)
+    told = dict(sorted(Counter(reason[reason != ""].tolist()).items()))
+    if told and (reason != "").all():
+        shown = ", ".join(f"{count:,} {name}" for name, count in told.items())
+        raise EmptyError(f"every row of the table is left out: {shown}", remedy="pack and embed sites that have pixels")
+    return table.filter(pa.array(reason == "")), told
+
+
+def _refuse(
+    size: int, treated: NDArray[np.bool_], fresh: NDArray[np.bool_], labelled: NDArray[np.bool_], told: ScoreSettings
+) -> None:
     if not size or not treated.any():
         raise EmptyError(f"no row is treated: {told.treated}", remedy="say which are with `treated`")
     if not (treated & fresh).any():
         raise LeakageError(
-            "every treated row is of an experiment or plate that the model has learnt from",
+            "every treated row is of an experiment or plate that the model has learnt from or was chosen on",
             remedy="embed experiments that it has not seen; or judge by them knowingly with `unseen: {}`",
+        )
+    if not (treated & fresh & labelled).any():
+        raise EmptyError(
+            f"none of the {int((treated & fresh).sum()):,} treated sites of unseen experiments has a"
+            f" {told.perturbation}",
+            remedy="test sites of a competition have none: keep experiments whose labels are known from training",
         )
 
 
@@ -215,6 +251,8 @@ def _counts(screen: _Screen) -> Told:
         "experiments": np.unique(rows.batch[chosen]).tolist(),
         "perturbations": len(set(screen.names[chosen].tolist())),
         "classes": len(screen.classes),
+        "sites_without_label": int((screen.treated & screen.fresh & ~chosen).sum()),
+        "sites_left_out": screen.left_out,
         "sites_of_unknown_class": int((rows.label[chosen] < 0).sum()),
         "sites_seen_in_training": int((screen.treated & ~screen.fresh).sum()),
         "seen_is_told": screen.told,
@@ -254,7 +292,7 @@ def _trivial(screen: _Screen) -> dict[str, Floats]:
     return {"brightness": screen.brightness - mean, "plate_mean": mean}
 
 
-def _embedding(screen: _Screen, how: How) -> Told:
+def _embedding(screen: _Screen, how: How, align: str) -> Told:
     rows = screen.rows
     used = screen.chosen | screen.controls | screen.negatives
     _, first, code = np.unique(rows.well[used], return_index=True, return_inverse=True)
@@ -268,7 +306,7 @@ def _embedding(screen: _Screen, how: How) -> Told:
     for name, values in {"model": screen.embedding, **_trivial(screen)}.items():
         told[name] = {"raw": embedding_scores(by_well(standardised(values[used])), wells, how)}
         try:
-            aligned = by_well(typical_variation(values[used], batch, control))
+            aligned = by_well(typical_variation(values[used], batch, control, align=align))
         except PhenostreamError as error:
             told[name]["tvn"] = {"reason": error.message}
         else:
@@ -278,31 +316,43 @@ def _embedding(screen: _Screen, how: How) -> Told:
 
 
 def _chance(values: Floats, wells: Wells, how: How) -> Told:
-    """What the embedding gives when perturbations change places within their experiments: the mean of some shuffles."""
+    """What the embedding gives when perturbations change places within their experiments: the mean of some shuffles.
+
+    So are the ends of the intervals; maps are not drawn again.
+    """
     found = []
     for seed in range(how.seed, how.seed + _SHUFFLES):
         order = permuted_within(np.arange(len(wells.label)), np.where(wells.label >= 0, wells.batch, -1), rng=seed)
-        shuffled = Wells(wells.label[order], wells.batch, wells.control, wells.entity[order])
-        found.append(embedding_scores(values, shuffled, How(0, 100, seed, how.relations)))
+        shuffled = replace(wells, label=wells.label[order], entity=wells.entity[order])
+        found.append(
+            embedding_scores(values, shuffled, How(min(how.draws, _CHANCE_DRAWS), 100, seed, how.relations, maps=0))
+        )
     return {name: _average([one[name] for one in found]) for name in found[0] if isinstance(found[0][name], dict)}
 
 
 def _average(told: list[Told]) -> Told:
+    """The means of values and of the ends of their intervals."""
     if "value" not in told[0]:
         return {
             name: _average([one[name] for one in told]) for name, value in told[0].items() if isinstance(value, dict)
         }
-    values = [one["value"] for one in told if one["value"] is not None]
-    return {"value": float(np.mean(values)) if values else None}
+    found = {name: [one[name] for one in told if one.get(name) is not None] for name in ("value", "low", "high")}
+    return {name: float(np.mean(values)) if values else None for name, values in found.items()}
 
 
 def _wells(screen: _Screen, used: NDArray[np.bool_], first: NDArray[np.intp]) -> Wells:
-    treated = screen.chosen[used][first]
-    _, label = np.unique(screen.names[used][first], return_inverse=True)
+    treated, control = screen.chosen[used][first], screen.negatives[used][first]
+    names = screen.names[used][first]
     _, batch = np.unique(screen.rows.batch[used][first], return_inverse=True)
     entity = np.where(treated, screen.entity[used][first], "")
-    _, dense = np.unique(np.where(treated, label.ravel(), -1), return_inverse=True)
     return Wells(
-        np.where(treated, dense.ravel() - int((~treated).any()), -1).astype(np.int64), batch.ravel().astype(np.int64),
-        screen.negatives[used][first], entity,
+        _numbered(names, treated), batch.ravel().astype(np.int64), control, entity,
+        _numbered(names, control & (names != "")),
     )  # fmt: skip
+
+
+def _numbered(names: NDArray[np.str_], rows: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """(n,) number of each name among those of `rows`; -1 for other rows."""
+    found = np.full(len(names), -1, np.int64)
+    found[rows] = np.unique(names[rows], return_inverse=True)[1].ravel()
+    return found

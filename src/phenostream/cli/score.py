@@ -62,6 +62,11 @@ def _tell(told: dict[str, Any]) -> None:
         f"{screen['sites']:,} sites of {screen['wells']:,} wells, {len(screen['experiments'])} unseen experiments,"
         f" {screen['perturbations']:,} perturbations"
     )
+    if screen["sites_without_label"]:
+        console.print(f"{screen['sites_without_label']:,} sites without a label are not judged")
+    if left_out := screen["sites_left_out"]:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
+        console.print(f"{sum(left_out.values()):,} sites have no numbers: {reasons}")
     if "accuracy" in told:
         console.print(_accuracies(told["accuracy"]))
     console.print(_embeddings(told["embedding"]))

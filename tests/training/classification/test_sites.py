@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from phenostream import datasets
 from phenostream.errors import ChannelMissingError, EmptyError, LeakageError, NotFoundError, RecipeError
-from phenostream.training.classification.sites import open_sites, plate_moments
+from phenostream.training.classification.sites import open_sites, plate_moments, reasons
 from phenostream.training.classification.splits import SplitSettings
 
 HELD = SplitSettings(train={"dataset": "train"}, keep={"dataset": "test"})
@@ -49,6 +50,19 @@ def test_plate_moments_are_those_of_the_plates_pixels(pack: datasets.Pack) -> No
         pixels = np.stack([pack[int(row)][[0, 5]] for row in np.flatnonzero(plates == plate)]).astype(float)
         expected = [*pixels.mean((0, 2, 3)), *pixels.std((0, 2, 3))]
         np.testing.assert_allclose(found[plates == plate], np.tile(expected, ((plates == plate).sum(), 1)), rtol=1e-5)
+
+
+def test_sites_at_fault_do_not_count_in_the_moments_of_their_plate(pack: datasets.Pack) -> None:
+    table = pack.table
+    known = np.arange(len(pack)) % 5 > 0
+    for name in ("pixel_mean", "pixel_std"):
+        given = [one if good else None for one, good in zip(table[name].to_pylist(), known, strict=True)]
+        table = table.set_column(table.column_names.index(name), name, pa.array(given, table.schema.field(name).type))
+    fault = pa.array([None if good else "damaged" for good in known], pa.string())
+    table = table.set_column(table.column_names.index("fault"), "fault", fault)
+    assert set(reasons(table)[~known].tolist()) == {"damaged"}
+    expected = plate_moments(pack.table.filter(known), [0, 5])
+    np.testing.assert_array_equal(plate_moments(table, [0, 5])[known], expected)
 
 
 def test_a_class_that_is_not_learnt_is_left_out_and_counted(packed: Path) -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+# Control perturbations that make a null; with fewer, it is drawn.
+_NAMED = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Replicates:
@@ -27,6 +30,7 @@ class Replicates:
         p_value: (groups,) ``1 - searchsorted(null, value) / size of the null``: share of the null that reaches it.
         members: (groups,) replicates.
         null: sorted figures of controls.
+        named: whether these are control perturbations; otherwise they are sets drawn from the controls.
         mean: of the values that are numbers.
         share: of these, what has a p-value of at most 0.05.
     """
@@ -35,6 +39,7 @@ class Replicates:
     p_value: Floats
     members: NDArray[np.int64]
     null: Floats
+    named: bool = False
 
     @property
     def mean(self) -> float:
@@ -45,7 +50,12 @@ class Replicates:
     @property
     def share(self) -> float:
         """Of the values that are numbers, the share with a p-value of at most 0.05; NaN where none is."""
-        good = self.p_value[np.isfinite(self.p_value)]
+        return self.share_of(self.value)
+
+    def share_of(self, values: Floats) -> float:
+        """The same of other values, such as those of a bootstrap sample, against this null."""
+        p_value = against(values, self.null, self.members).p_value
+        good = p_value[np.isfinite(p_value)]
         return float((good <= 0.05).mean()) if len(good) else float("nan")
 
 
@@ -80,31 +90,32 @@ def checked(profiles: ArrayLike, groups: ArrayLike, controls: ArrayLike) -> tupl
     return values, code, control
 
 
-def against(values: Floats, null: Floats, members: NDArray[np.int64]) -> Replicates:
+def against(values: Floats, null: Floats, members: NDArray[np.int64], *, named: bool = False) -> Replicates:
     """Values with their p-values against a null, of which NaN is left out."""
     ordered = np.sort(null[np.isfinite(null)])
     place = np.searchsorted(ordered, values) / max(len(ordered), 1)
     p_value = np.where(np.isnan(values) | (len(ordered) == 0), np.nan, 1 - place)
-    return Replicates(values, p_value, members, ordered)
+    return Replicates(values, p_value, members, ordered, named)
 
 
 def control_sets(
     code: NDArray[Any], control: NDArray[np.bool_], sizes: NDArray[np.int64], *, draws: int, least: int,
     rng: np.random.Generator,
-) -> list[NDArray[np.intp]]:  # fmt: skip
+) -> tuple[list[NDArray[np.intp]], bool]:  # fmt: skip
     """Rows of the sets behind a null: the control perturbations where there are 20 or more, else drawn from controls.
 
-    Drawn sets have the sizes of the groups that are judged.
+    Drawn sets have the sizes of the groups that are judged. Controls with a code below 0 have no perturbation's name.
+    Also whether the sets are control perturbations.
     """
     rows = np.flatnonzero(control)
-    named = [rows[code[rows] == one] for one in np.unique(code[rows])]
+    named = [rows[code[rows] == one] for one in np.unique(code[rows]) if one >= 0]
     named = [one for one in named if len(one) >= least]
-    if len(named) >= 20:
-        return named
+    if len(named) >= _NAMED:
+        return named, True
     sizes = np.minimum(sizes[sizes >= least], len(rows))
     if not len(sizes) or len(rows) < least:
-        return []
-    return [rng.choice(rows, size=size, replace=False) for size in rng.choice(sizes, size=draws)]
+        return [], False
+    return [rng.choice(rows, size=size, replace=False) for size in rng.choice(sizes, size=draws)], False
 
 
 def over_groups(figure: Callable[[NDArray[np.intp]], float], sets: list[NDArray[np.intp]]) -> Floats:

@@ -33,7 +33,8 @@ def perturbation_consistency(
 
     Args:
         profiles: (n, features), finite, none of length zero.
-        groups: (n,) perturbation of each, as integers from 0 for those that are judged; controls may have any.
+        groups: (n,) perturbation of each, as integers from 0 for those that are judged; of controls, too,
+            where they are perturbations, and -1 where they are not.
         controls: (n,) which profiles are controls; they are not judged.
         draws: sets behind a drawn null.
         rng: generator or seed.
@@ -49,9 +50,9 @@ def perturbation_consistency(
     judged = np.where(control, -1, code)
     found = mean_cosines(unit, judged, np.ones(len(unit)))
     members = np.bincount(judged[judged >= 0], minlength=len(found))
-    sets = _replicates.control_sets(code, control, members, draws=draws, least=2, rng=np.random.default_rng(rng))
+    sets, named = _replicates.control_sets(code, control, members, draws=draws, least=2, rng=np.random.default_rng(rng))
     null = _replicates.over_groups(lambda rows: _mean_cosine(unit[rows]), sets)
-    return _replicates.against(found, null, members)
+    return _replicates.against(found, null, members, named=named)
 
 
 def mean_cosines(unit: Floats, groups: NDArray[np.int64], weights: Floats) -> Floats:

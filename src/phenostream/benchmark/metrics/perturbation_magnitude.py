@@ -38,7 +38,8 @@ def perturbation_magnitude(
 
     Args:
         profiles: (n, features), finite.
-        groups: (n,) perturbation of each, as integers from 0 for those that are judged; controls may have any.
+        groups: (n,) perturbation of each, as integers from 0 for those that are judged; of controls, too,
+            where they are perturbations, and -1 where they are not.
         controls: (n,) which profiles are controls; they are not judged.
         draws: sets behind a drawn null.
         rng: generator or seed.
@@ -55,11 +56,11 @@ def perturbation_magnitude(
     judged = np.where(control, -1, code)
     members = np.bincount(judged[judged >= 0], minlength=int(judged.max(initial=-1)) + 1)
     found = np.where(members >= LEAST, distances(values, judged, compared)(np.ones(len(values))), np.nan)
-    sets = _replicates.control_sets(code, control, members, draws=draws, least=LEAST, rng=generator)
+    sets, named = _replicates.control_sets(code, control, members, draws=draws, least=LEAST, rng=generator)
     null = _replicates.over_groups(
         lambda rows: energy_distance(values[rows], values[np.setdiff1d(compared, rows)]), sets
     )
-    return _replicates.against(found, null, members)
+    return _replicates.against(found, null, members, named=named)
 
 
 def distances(values: Floats, groups: NDArray[np.int64], compared: NDArray[np.intp]) -> Callable[[Floats], Floats]:

@@ -2,7 +2,8 @@
 
 Columns: what the pack's index tells of a site (``Metadata_Plate``, ``Metadata_Sirna_Id`` ...), whether training has
 seen its plate or experiment (``Metadata_Seen``), mean grey levels (``PixelMean_DNA``), log probabilities of classes
-(``LogProbability_17``), and the embedding (``screen_0`` ...), which alone has the role of features.
+(``LogProbability_17``), and the embedding (``screen_0`` ...), which alone has the role of features. A site that stands
+in the pack without pixels (at fault, or blank) has a row without numbers, and its reason in ``Metadata_Left_Out``.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 
 from phenostream.datasets import loading
-from phenostream.errors import ChannelMissingError, NotFoundError, RecipeError
+from phenostream.errors import ChannelMissingError, EmptyError, NotFoundError, RecipeError
 from phenostream.inference import Package, find, load
 from phenostream.profiles.tables import write_pieces
-from phenostream.training.classification.sites import plate_moments
+from phenostream.training.classification.sites import plate_moments, reasons, site_moments
 from phenostream.training.classification.splits import chosen, texts
 from phenostream.values import Column, with_columns
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 PROBABILITY: Final = "LogProbability"
 BRIGHTNESS: Final = "PixelMean"
 SEEN: Final = "Metadata_Seen"
+LEFT_OUT: Final = "Metadata_Left_Out"
 _ROWS = 4096
 _BATCH = 32
 # Names of the index that say where a site's bytes lie, and not what it is.
@@ -74,12 +76,12 @@ def write_embeddings(
         progress: hears (sites done, sites in all).
 
     Returns:
-        The number of sites.
+        The number of sites, those without pixels included.
 
     Raises:
         ChannelMissingError: the pack has not all channels of the package.
         RecipeError: the package is no classifier of sites.
-        EmptyError, NotFoundError: no such sites, or a column that is not there.
+        EmptyError, NotFoundError: no such sites, none with pixels, or a column that is not there.
         DamagedError: a site fails its checksum.
     """
     model, rows = _begun(package, pack, where, threads)
@@ -108,7 +110,10 @@ def _begun(
     condition = told.settings["condition"]
     if condition and condition not in pack.table.column_names:
         raise NotFoundError(f"{told.name} is told the {condition} of a site, and {pack.base} has no such column")
-    return load(told, threads=threads), chosen(pack.table, where or {}, "where")
+    rows = chosen(pack.table, where or {}, "where")
+    if (reasons(pack.table.take(rows)) != "").all():
+        raise EmptyError(f"none of the {len(rows):,} sites has pixels", remedy="`phenostream pack --audit` says why")
+    return load(told, threads=threads), rows
 
 
 def _tables(
@@ -123,44 +128,75 @@ def _tables(
 
 
 def _table(model: Model, pack: Pack, rows: NDArray[np.intp], places: list[int]) -> pa.Table:
-    index = pack.table.take(rows)
-    settings = model.package.settings
-    told = _told(pack, rows, places, settings)
-    images = (
-        np.concatenate([site[places].astype(np.float32), _planes(one, pack.shape[1:])])
-        for site, one in zip(_pixels(pack, rows), told, strict=True)
-    )
-    found = list(model.predict_many(images, batch_size=_BATCH))
-    logs = np.stack([one["log_probability"] for one in found]).astype(np.float32)
-    embedding = np.stack([one["embedding"] for one in found]).astype(np.float32)
-    bright = np.array(index["pixel_mean"].to_pylist(), np.float32)
-    columns, described = _metadata(index, settings["seen"])
+    index, settings = pack.table.take(rows), model.package.settings
+    reason = reasons(index)
+    good = reason == ""
+    logs, embedding = _predicted(model, pack, rows[good], places)
+    bright = site_moments(index, list(range(len(pack.channels))))[0].astype(np.float32)[good]
+    columns, described = _metadata(index, reason, settings)
     for family, names, values, role in (
         (BRIGHTNESS, pack.channels, bright, "qc"),
         (PROBABILITY, settings["classes"], logs, "qc"),
         (settings["column"], range(embedding.shape[1]), embedding, "feature"),
     ):
         for place, name in enumerate(names):
-            columns[f"{family}_{name}"] = pa.array(values[:, place])
+            columns[f"{family}_{name}"] = _scattered(values[:, place], good)
             channel = str(name) if family == BRIGHTNESS else ""
             described.append(Column(f"{family}_{name}", role, family=family, channel=channel))  # type: ignore[arg-type]
     return with_columns(pa.table(columns), described)
 
 
-def _metadata(index: pa.Table, seen: Mapping[str, list[str]]) -> tuple[dict[str, Any], list[Column]]:
+def _predicted(
+    model: Model, pack: Pack, rows: NDArray[np.intp], places: list[int]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Log probabilities (rows, classes) and embeddings (rows, D)."""
+    told = _told(pack, rows, places, model.package.settings)
+    images = (
+        np.concatenate([site[places].astype(np.float32), _planes(one, pack.shape[1:])])
+        for site, one in zip(_pixels(pack, rows), told, strict=True)
+    )
+    found = list(model.predict_many(images, batch_size=_BATCH))
+    widths = {one.id: len(one.channels) for one in model.package.description.outputs}
+    return tuple(  # type: ignore[return-value]
+        np.array([one[name] for one in found], np.float32).reshape(len(found), widths[name])
+        for name in ("log_probability", "embedding")
+    )
+
+
+def _scattered(values: NDArray[np.float32], good: NDArray[np.bool_]) -> Any:
+    """The values in the rows that are good; nothing in the others."""
+    whole = np.zeros(len(good), np.float32)
+    whole[good] = values
+    return pa.array(whole, mask=~good)
+
+
+def _metadata(
+    index: pa.Table, reason: NDArray[np.str_], settings: Mapping[str, Any]
+) -> tuple[dict[str, Any], list[Column]]:
     names = [name for name in index.column_names if not name.startswith("pixel_") and name not in _NOT_TOLD]
     columns: dict[str, Any] = {f"Metadata_{name.title()}": index[name] for name in names}
-    columns[SEEN] = pa.array(_seen(index, seen).tolist(), pa.string())
+    columns[SEEN] = pa.array(_seen(index, settings).tolist(), pa.string())
+    columns[LEFT_OUT] = pa.array([one or None for one in reason.tolist()], pa.string())
     return columns, [Column(name, "metadata") for name in columns]
 
 
-def _seen(index: pa.Table, seen: Mapping[str, list[str]]) -> NDArray[np.str_]:
-    """(rows,) ``plate``, ``experiment`` (another plate of one that was learnt from) or ``no``."""
+def _seen(index: pa.Table, settings: Mapping[str, Any]) -> NDArray[np.str_]:
+    """(rows,) ``plate``, ``experiment`` (another plate of one that was learnt from), ``validation`` or ``no``.
+
+    ``validation`` is what the weights were chosen on, though not learnt from.
+    """
     found = np.full(index.num_rows, "no", dtype="U10")
+    seen, chosen_on = settings["seen"], settings.get("chosen_on", {})
+    for name, values in chosen_on.items():
+        found[np.isin(_named(index, name), values)] = "validation"
     for level in ("experiment", "plate"):
         if level in seen and level in index.column_names:
             found[np.isin(texts(index, level), seen[level])] = level
     return found
+
+
+def _named(index: pa.Table, column: str) -> NDArray[np.str_]:
+    return texts(index, column) if column in index.column_names else np.full(index.num_rows, "")
 
 
 def _told(pack: Pack, rows: NDArray[np.intp], places: list[int], settings: Mapping[str, Any]) -> NDArray[np.float32]:

@@ -54,10 +54,7 @@ class Sites:
 
     def moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """(C,) mean and standard deviation of all pixels of the sites to learn from, in grey levels."""
-        mean, std = (
-            np.array(self.pack.table[name].take(self.train).to_pylist(), float)[:, self.channels]
-            for name in ("pixel_mean", "pixel_std")
-        )
+        mean, std, _ = site_moments(self.pack.table.take(self.train), self.channels)
         whole = mean.mean(axis=0)
         return whole, np.sqrt((std**2 + mean**2).mean(axis=0) - whole**2)
 
@@ -72,14 +69,33 @@ class Sites:
         return {f"{Path(self.pack.base).name}/pack.json": hashlib.sha256(payload).hexdigest()}
 
 
+def site_moments(
+    table: pa.Table, channels: NDArray[np.intp] | list[int]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Mean and std (rows, C) of each site's pixels, and whether they are known: sites at fault stand as zeros."""
+    known = np.array([one is not None for one in table["pixel_mean"].to_pylist()], bool)
+    found = np.zeros((2, len(known), len(channels)))
+    for place, name in enumerate(("pixel_mean", "pixel_std")):
+        rows = [one for one in table[name].to_pylist() if one is not None]
+        found[place, known] = np.array(rows, float).reshape(len(rows), -1)[:, channels] if rows else 0
+    return found[0], found[1], known
+
+
+def reasons(table: pa.Table) -> NDArray[np.str_]:
+    """(rows,) why a site has no pixels to look at: its fault, or ``blank``; empty for all others."""
+    blank = np.array([bool(one) for one in table["blank"].to_pylist()], bool)
+    fault = texts(table, "fault")
+    return np.where((fault == "") & blank, "blank", fault)
+
+
 def plate_moments(table: pa.Table, channels: NDArray[np.intp] | list[int]) -> NDArray[np.float32]:
     """(rows, 2 C) mean and standard deviation of all pixels of each row's plate, in grey levels, from the sites' own.
 
-    Blank sites do not count.
+    Blank sites and those at fault do not count.
     """
-    mean, std = (np.array(table[name].to_pylist(), float)[:, channels] for name in ("pixel_mean", "pixel_std"))
+    mean, std, known = site_moments(table, channels)
     _, code = np.unique(texts(table, "plate"), return_inverse=True)
-    good = ~np.array([bool(one) for one in table["blank"].to_pylist()])
+    good = known & (reasons(table) == "")
     count = np.maximum(np.bincount(code[good], minlength=int(code.max(initial=0)) + 1), 1)[:, None]
     first, second = np.zeros((2, len(count), mean.shape[1]))
     np.add.at(first, code[good], mean[good])
@@ -143,8 +159,7 @@ def open_sites(
 
 def _whole(table: pa.Table, given: NDArray[np.str_]) -> NDArray[np.intp]:
     """Rows with a label and pixels: blanks that a policy kept are no examples."""
-    blank = np.array([bool(one) for one in table["blank"].to_pylist()])
-    return np.flatnonzero((given != "") & ~blank)
+    return np.flatnonzero((given != "") & (reasons(table) == ""))
 
 
 def _places(values: NDArray[np.str_], known: tuple[str, ...]) -> NDArray[np.int64]:

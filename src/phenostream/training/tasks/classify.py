@@ -185,7 +185,11 @@ class Classification(Configured[Settings]):
     def export(
         self, network: nn.Module, folder: Path, *, training: Mapping[str, Any], metrics: Mapping[str, float]
     ) -> Package:
-        """Write the network, its normalisation and its views as a package."""
+        """Write the network, its normalisation and its views as a package.
+
+        Where the recipe in `training` says that a validation metric chose the weights (``monitor``), the package lists
+        the sites of the validation among what it has seen.
+        """
         assert isinstance(network, Classifier)  # noqa: S101
         told, sites = self.settings, self.sites
         dimensions = tuple(str(place) for place in range(told.embedding))
@@ -213,7 +217,7 @@ class Classification(Configured[Settings]):
             metrics=metrics,
             licence=told.licence,
             licence_text=licence_text(told.licence, told.attribution),
-            settings=self._described(),
+            settings=self._described(chosen=_monitored(training)),
             tags=["classification", "embedding", "perturbation-screen"],
             replace=True,
         )
@@ -254,15 +258,9 @@ class Classification(Configured[Settings]):
         planes = np.broadcast_to(told[:, :, None, None], (*told.shape, *images.shape[2:]))
         return np.concatenate([images, planes], axis=1)
 
-    def _described(self) -> dict[str, Any]:
+    def _described(self, *, chosen: bool) -> dict[str, Any]:
         """What using the package needs, and what it has seen: nothing of that is fit to judge it."""
         told, sites = self.settings, self.sites
-        table = sites.pack.table.take(sites.train)
-        seen = {
-            name: sorted(set(texts(table, name).tolist()) - {""})
-            for name in ("experiment", "plate")
-            if name in table.column_names
-        }
         return {
             "task": "classify",
             "channels": list(sites.names),
@@ -272,5 +270,20 @@ class Classification(Configured[Settings]):
             "conditions": list(sites.conditions),
             "normalise": told.normalise,
             "column": told.name,
-            "seen": seen,
+            "seen": self._groups(sites.train),
+            "chosen_on": self._groups(sites.keep) if chosen else {},
         }
+
+    def _groups(self, rows: NDArray[np.intp]) -> dict[str, list[str]]:
+        """Experiments and plates of some sites, by name."""
+        table = self.sites.pack.table.take(rows)
+        return {
+            name: sorted(set(texts(table, name).tolist()) - {""})
+            for name in ("experiment", "plate")
+            if name in table.column_names
+        }
+
+
+def _monitored(training: Mapping[str, Any]) -> bool:
+    """Whether a metric of the validation chose the weights or the end of the fit (patience goes with it)."""
+    return bool(training.get("recipe", {}).get("train", {}).get("monitor"))
