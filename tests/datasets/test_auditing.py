@@ -78,3 +78,13 @@ def test_an_estimate_is_near_what_packing_takes(sites, packed, pack):
     assert told.raw_bytes == len(pack) * pack.coding.nbytes
     assert told.bytes == pytest.approx(pack.description.bytes, rel=0.3)
     assert told.sampled == 8
+
+
+def test_a_twelve_bit_camera_in_sixteen_bit_files_is_seen_to_be_saturated(tmp_path):
+    rng = np.random.default_rng(0)
+    sites = [one(f"A{k + 1}", np.minimum(rng.gamma(2, 300, (2, 40, 40)), 4095).astype(np.uint16)) for k in range(4)]
+    burnt = one("B1", np.minimum(rng.gamma(2, 1200, (2, 40, 40)), 4095).astype(np.uint16))
+    told = datasets.audit([*sites, burnt])
+    assert [(f.id.well, f.reason) for f in told.findings] == [("B1", "saturated")]
+    packed = datasets.pack([*sites, burnt], tmp_path, settings=PackSettings(suspects="drop"))
+    assert (packed.sites, [f.reason for f in packed.findings]) == (4, ["saturated"])

@@ -24,7 +24,11 @@ class PackSettings(BaseModel):
     )
     suspects: Literal["keep", "drop", "fail"] = Field("keep", description="Sites that are blank or saturated.")
     saturated_share: float = Field(
-        0.05, ge=0, le=1, description="A channel with a larger share of its pixels at the top of the type is saturated."
+        0.05,
+        ge=0,
+        le=1,
+        description="A channel with a larger share of its pixels at the top of the type, or piled up at the top of a"
+        " camera of 10 to 15 bits, is saturated.",
     )
     shard_mb: int = Field(128, ge=1, le=4096, description="Megabytes that a shard of usual images takes, about.")
     licence: str = Field("", description="Of the images, for whoever finds the pack.")

@@ -20,6 +20,8 @@ PERCENTILES: Final = (1.0, 50.0, 99.0)
 _EXACT = 1024
 _STEPS = 512  # bins an octave above _EXACT
 BINS: Final = _EXACT + 6 * _STEPS
+CEILINGS: Final = np.array(sorted({2**k - 1 for k in range(10, 17)} | {(2**k - 1) << 16 - k for k in range(10, 16)}))
+"""The highest values that cameras of 10 to 16 bits give, their bits low or high in 16."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +34,7 @@ class SiteStatistics:
         least: lowest pixel.
         most: highest pixel.
         percentiles: (P, C), the ``PERCENTILES``, with linear interpolation.
-        saturated: share of pixels at the highest value of the type.
+        saturated: share of pixels at the highest value of the type, or at one of ``CEILINGS`` where they pile up.
     """
 
     mean: NDArray[np.float64]
@@ -102,8 +104,22 @@ def _of_counts(counts: NDArray[np.int64], pixels: int) -> SiteStatistics:
     below = np.cumsum(counts, axis=1)
     return SiteStatistics(
         mean, std, least.astype(np.float64), most.astype(np.float64), _percentiles(below, pixels),
-        counts[:, -1] / pixels,
+        _saturated(counts, most) / pixels,
     )  # fmt: skip
+
+
+def _saturated(counts: NDArray[np.int64], most: NDArray[np.intp]) -> NDArray[np.int64]:
+    """(C,) pixels that lie at the ceiling, where the brightest pixel does.
+
+    A camera of fewer bits than its files cuts off below the top of the type: then the brightest value is one of
+    ``CEILINGS``, and more pixels have it than lie within 1.6 % below. The tail of an image that was not cut off thins
+    out towards its brightest pixel, whatever value that happens to have.
+    """
+    found = np.zeros(len(counts), np.int64)
+    for channel, (row, top) in enumerate(zip(counts, most, strict=True)):
+        piled = top in CEILINGS and row[top] > row[top - top // 64 : top].sum()
+        found[channel] = row[top] if top == counts.shape[1] - 1 or piled else 0
+    return found
 
 
 def _percentiles(below: NDArray[np.int64], pixels: int) -> NDArray[np.float64]:
@@ -119,10 +135,14 @@ def _percentiles(below: NDArray[np.int64], pixels: int) -> NDArray[np.float64]:
 
 def _of_numbers(site: NDArray[Any]) -> SiteStatistics:
     flat = site.reshape(len(site), -1).astype(np.float64)
-    top = np.iinfo(site.dtype).max if site.dtype.kind in "ui" else np.inf
+    most, whole = flat.max(axis=1), site.dtype.kind in "ui"
+    top = np.iinfo(site.dtype).max if whole else np.inf
+    at_most = (flat == most[:, None]).mean(axis=1)
+    near = ((flat < most[:, None]) & (flat >= (most - most // 64)[:, None])).mean(axis=1) if whole else at_most
+    piled = np.isin(most, CEILINGS) & (at_most > near)
     return SiteStatistics(
-        flat.mean(axis=1), flat.std(axis=1), flat.min(axis=1), flat.max(axis=1),
-        np.percentile(flat, PERCENTILES, axis=1), (flat == top).mean(axis=1),
+        flat.mean(axis=1), flat.std(axis=1), flat.min(axis=1), most, np.percentile(flat, PERCENTILES, axis=1),
+        np.where((most == top) | piled, at_most, 0.0),
     )  # fmt: skip
 
 
