@@ -32,6 +32,18 @@ def test_channels_without_colours_are_grey(pack):
         views.channel_grid(pack[0], ("A", "B"))
 
 
+def test_channels_of_jump_are_in_colour_and_brightfield_is_not_mixed_in(pack):
+    names = ("DNA", "ER", "AGP", "Brightfield")
+    pictures = drawn(views.channel_grid(pack[0][:4], names))
+    assert len(pictures) == 5
+    orange, grey, together = pictures[2], pictures[3], pictures[4]
+    assert (orange[..., 0] >= orange[..., 1]).all()
+    assert orange[..., 0].max() > 2 * orange[..., 2].max()
+    assert (grey == grey[..., :1]).all()
+    light = np.sum(pictures[:3], axis=0, dtype=float)
+    assert np.array_equal(together, np.rint(light * (255 / max(255.0, np.percentile(light, 99.8)))).clip(0, 255))
+
+
 def test_a_composite_has_the_fixed_colours(pack):
     assert np.array_equal(views.composite(pack, 3), stained(pack[3], pack.channels))
     assert views.composite(pack, 3, show=("DNA",))[..., 1].max() == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from phenostream.errors import ChannelMissingError, EmptyError, RecipeError, WrongDtypeError, WrongShapeError
-from phenostream.images.stains import RXRX1, Stain, stained
+from phenostream.images.stains import CELL_PAINTING, RXRX1, Stain, stained
 
 NAMES = tuple(RXRX1)
 PUBLISHED = {  # channel: colour, range
@@ -79,3 +79,27 @@ def test_what_cannot_be_shown_is_named():
     for bad in ({"colour": (256, 0, 0)}, {"colour": (1, 2, 3), "low": 9, "high": 9}):
         with pytest.raises(RecipeError):
             Stain(**bad)
+
+
+JUMP = ("DNA", "ER", "RNA", "AGP", "Mito", "Brightfield", "HighZBF", "LowZBF")
+
+
+def test_the_channels_of_jump_have_colours_without_being_told():
+    stack = site((8, 9, 11), seed=3).astype(np.uint16) * 257
+    found = stained(stack, JUMP)
+    agp = stack[3].astype(float) / 257
+    share = np.clip(agp / 127.5, 0, 1)
+    alone = stained(stack, JUMP, show=("AGP",))
+    assert np.abs(alone - np.floor(share[..., None] * np.array([254, 127, 32]))).max() <= 1
+    names = ("DNA", "ER", "RNA", "Mito")
+    rest = sum(stained(stack[k : k + 1], (name,)).astype(int) for k, name in zip((0, 1, 2, 4), names, strict=True))
+    assert np.array_equal(found, np.minimum(rest + alone, 255))
+    assert {name: CELL_PAINTING[name] for name in RXRX1} == dict(RXRX1)
+
+
+def test_brightfield_is_grey_and_mixed_only_where_it_is_asked_for():
+    stack = site((2, 4, 5))
+    assert np.array_equal(stained(stack, ("DNA", "Brightfield")), stained(stack[:1], ("DNA",)))
+    grey = np.repeat(stack[1][..., None], 3, axis=2)
+    assert np.array_equal(stained(stack, ("DNA", "Brightfield"), show=("Brightfield",)), grey)
+    assert np.array_equal(stained(stack[1:], ("LowZBF",)), grey)

@@ -11,7 +11,7 @@ import numpy as np
 
 from phenostream.errors import NotFoundError, RecipeError, WrongShapeError
 from phenostream.images.render import to_8bit
-from phenostream.images.stains import RXRX1, Stain, stained
+from phenostream.images.stains import CELL_PAINTING, Stain, shown_of, stained
 from phenostream.sources.wells import order
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def channel_grid(
     site: NDArray[Any],
     channels: Sequence[str],
     *,
-    stains: Mapping[str, Stain] | None = RXRX1,
+    stains: Mapping[str, Stain] | None = CELL_PAINTING,
     columns: int = 4,
     percentile: float = 99.8,
 ) -> Figure:
@@ -50,12 +50,12 @@ def channel_grid(
     colours = {name: (stains or {}).get(name, Stain((255, 255, 255))) for name in channels}
     shown = {name: _tinted(plane, colours[name], percentile) for name, plane in zip(channels, site, strict=True)}
     if stains and all(name in stains for name in channels):
-        shown["all"] = _mixed(list(shown.values()))
+        shown["all"] = _mixed([shown[name] for name in shown_of(channels, stains)])
     return _sheet([list(shown.items())[at : at + columns] for at in range(0, len(shown), columns)])
 
 
 def composite(
-    pack: Pack, i: int, *, stains: Mapping[str, Stain] = RXRX1, show: Sequence[str] = ()
+    pack: Pack, i: int, *, stains: Mapping[str, Stain] = CELL_PAINTING, show: Sequence[str] = ()
 ) -> NDArray[np.uint8]:
     """Site `i` of a pack as a colour picture (Y, X, 3) with fixed colours; see `phenostream.images.stains.stained`."""
     return stained(pack[i], pack.channels, stains=stains, show=show)
@@ -160,9 +160,10 @@ def _picture(pack: Pack, index: int, stains: Mapping[str, Stain] | None) -> NDAr
     site = pack[index]
     if stains is not None:
         return stained(site, pack.channels, stains=stains)
-    known = {name: RXRX1.get(name, Stain((255, 255, 255))) for name in pack.channels}
-    planes = [_tinted(plane, known[name], 99.8) for name, plane in zip(pack.channels, site, strict=True)]
-    return _mixed(planes)
+    known = {name: CELL_PAINTING.get(name, Stain((255, 255, 255))) for name in pack.channels}
+    mixed = shown_of(pack.channels, known)
+    planes = zip(pack.channels, site, strict=True)
+    return _mixed([_tinted(plane, known[name], 99.8) for name, plane in planes if name in mixed])
 
 
 def _mixed(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -11,9 +11,10 @@ from phenostream.images.illumination import (
 )
 from phenostream.images.quality import power_slope, quality
 from phenostream.images.render import COLOURS, composite, default_colours, draw_outlines, thumbnail, to_8bit
-from phenostream.images.stains import RXRX1, Stain, stained
+from phenostream.images.stains import CELL_PAINTING, RXRX1, Stain, stained
 
 __all__ = [
+    "CELL_PAINTING",
     "COLOURS",
     "RXRX1",
     "VERSION",

@@ -1,7 +1,9 @@
 """Composites with fixed colours and ranges: the same picture from the same pixels, whatever else is in the image.
 
-The colours of the six stains of RxRx1 are those in which its publishers show it. A channel's range maps linearly to
-black and full colour, clipped at both ends; coloured channels are added and clipped.
+The colours of the six stains of RxRx1 are those in which its publishers show it; the channel in which Cell Painting
+takes actin, Golgi and plasma membrane together (AGP) has their mean. A channel's range maps linearly to black and full
+colour, clipped at both ends; coloured channels are added and clipped. Brightfield, which is light everywhere, is grey,
+and mixed with others only where it is asked for.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ class Stain:
         colour: (r, g, b) of 0..255 at the upper end of the range.
         low: lower end of the range, on the scale 0..255 of `top`.
         high: upper end.
+        mixed: whether it is shown where no channels are named; stains that are not are shown where there is no other.
 
     Raises:
         RecipeError: a colour outside 0..255, or a range that does not rise.
@@ -36,6 +39,7 @@ class Stain:
     colour: tuple[int, int, int]
     low: float = 0.0
     high: float = 255.0
+    mixed: bool = True
 
     def __post_init__(self) -> None:
         if len(self.colour) != 3 or not all(0 <= part <= 255 for part in self.colour) or not self.low < self.high:
@@ -55,11 +59,32 @@ RXRX1: Final[Mapping[str, Stain]] = MappingProxyType(
 """The stains of RxRx1 by the names of its preset, channels 1 to 6."""
 
 
+def _mean(one: Stain, other: Stain) -> Stain:
+    red, green, blue = ((mine + its) // 2 for mine, its in zip(one.colour, other.colour, strict=True))
+    return Stain((red, green, blue), (one.low + other.low) / 2, (one.high + other.high) / 2)
+
+
+_BRIGHTFIELD: Final = ("Brightfield", "HighZBF", "LowZBF", "BFHighest", "BFMedium", "BFLowest")
+CELL_PAINTING: Final[Mapping[str, Stain]] = MappingProxyType(
+    {
+        **RXRX1,
+        "AGP": _mean(RXRX1["Actin"], RXRX1["Golgi"]),
+        **dict.fromkeys(_BRIGHTFIELD, Stain((255, 255, 255), mixed=False)),
+    }
+)
+"""The stains of Cell Painting: those of RxRx1, and the names that JUMP has for AGP and for its brightfield images."""
+
+
+def shown_of(channels: Sequence[str], stains: Mapping[str, Stain]) -> tuple[str, ...]:
+    """The channels that are shown where none are named: those whose stain is mixed, or all where none is."""
+    return tuple(name for name in channels if name not in stains or stains[name].mixed) or tuple(channels)
+
+
 def stained(
     stack: NDArray[Any],
     channels: Sequence[str],
     *,
-    stains: Mapping[str, Stain] = RXRX1,
+    stains: Mapping[str, Stain] = CELL_PAINTING,
     show: Sequence[str] = (),
     top: float | None = None,
 ) -> NDArray[np.uint8]:
@@ -72,7 +97,7 @@ def stained(
         stack: (C, Y, X), numbers.
         channels: name of each channel.
         stains: how each name is shown.
-        show: the channels to show; all where empty.
+        show: the channels to show; all where empty, save brightfield beside others.
         top: pixel that is 255 on the scale of the ranges; by default the highest of an integer type.
 
     Returns:
@@ -91,7 +116,7 @@ def stained(
         raise EmptyError("a stack without channels or pixels")
     scale = _top(planes.dtype, top)
     picture = np.zeros((*planes.shape[1:], 3), np.int64)
-    for name in show or channels:
+    for name in show or shown_of(channels, stains):
         stain = _stain(name, channels, stains)
         values = planes[list(channels).index(name)].astype(np.float64) * (255 / scale)
         share = np.clip(np.nan_to_num((values - stain.low) / (stain.high - stain.low)), 0, 1)

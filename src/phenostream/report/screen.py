@@ -18,7 +18,7 @@ from PIL import Image
 from phenostream import __version__
 from phenostream.datasets import open_pack, views
 from phenostream.errors import EmptyError, NotFoundError
-from phenostream.images.stains import RXRX1
+from phenostream.images.stains import CELL_PAINTING
 from phenostream.profiles import replacing
 from phenostream.report import words
 from phenostream.report.headline import Tile
@@ -110,7 +110,7 @@ def _pictures(pack: Pack, settings: Settings) -> dict[str, Any]:
     first = int(whole[0])
     group = _group(pack, settings.group)
     values = sorted({*pack.table[group].to_pylist()} - {None}, key=_order) if group else []
-    known = all(name in RXRX1 for name in pack.channels)
+    known = all(name in CELL_PAINTING for name in pack.channels)
     sheet = (
         _jpeg(views.contact_sheet(pack, group, values[:_VALUES], per=_REPLICATES, seed=settings.seed)) if values else ""
     )
