@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 from phenostream import datasets
 from phenostream.cli import exits
 from phenostream.cli.pack import pack, unpack
+from phenostream.errors import RecipeError
+from phenostream.synthetic import RangeServer
 from phenostream.synthetic.screen import ScreenDesign, write_screen
 
 app = typer.Typer()
@@ -93,3 +95,47 @@ def test_recipes_that_say_nonsense_are_named(tmp_path):
         load({"source": {}}, ["nonsense"])
     assert load(tmp_path).source == {"catalog": "folder", "base": str(tmp_path)}
     assert load({"source": {}}, ["pack.by=[experiment]", "source.base=x"]).pack.by == ("experiment",)
+
+
+def test_packs_behind_urls_are_verified_and_unpacked(recipe, tmp_path):
+    run("pack", recipe, "--out", tmp_path / "pack", code=exits.INCOMPLETE)
+    with RangeServer(tmp_path / "pack") as server:
+        assert json.loads(run("pack", "--verify", server.url, "--json"))["faults"] == []
+        shard = next((tmp_path / "pack" / "images").rglob("c/0/0/0/0"))
+        whole = shard.read_bytes()
+        shard.write_bytes(whole[:40] + bytes([whole[40] ^ 1]) + whole[41:])
+        text = run("pack", "--verify", server.url, code=exits.FAULTY)
+        assert "[checksum]" in text
+        assert "run the packing of this folder again" in text
+        shard.write_bytes(whole)
+        run("unpack", server.url, "--format", "tfrecord", "--out", tmp_path / "far")
+    run("unpack", tmp_path / "pack", "--format", "tfrecord", "--out", tmp_path / "near")
+    name = "random-42/test/001.tfrecord"
+    assert (tmp_path / "far" / name).read_bytes() == (tmp_path / "near" / name).read_bytes()
+
+
+def test_what_is_written_by_url_is_refused_by_name(recipe, tmp_path, monkeypatch):
+    run("pack", recipe, "--out", tmp_path / "pack", code=exits.INCOMPLETE)
+    monkeypatch.chdir(tmp_path / "pack")
+    before = sorted(path.name for path in (tmp_path / "pack").iterdir())
+    for arguments in (
+        ("pack", recipe, "--out", "s3://bucket/x"),
+        ("pack", "s3://bucket/screen.yaml", "--audit"),
+        ("unpack", tmp_path / "pack", "--format", "tfrecord", "--out", "gs://bucket/x"),
+    ):
+        with pytest.raises(RecipeError, match=r"(s3|gs)://bucket/\S+ is a URL"):
+            CliRunner().invoke(app, [str(one) for one in arguments], catch_exceptions=False)
+    with pytest.raises(RecipeError, match="no transport 'nowhere'"):
+        CliRunner().invoke(app, ["pack", "--verify", "nowhere://bucket/x"], catch_exceptions=False)
+    assert sorted(path.name for path in (tmp_path / "pack").iterdir()) == before
+
+
+def test_a_damaged_pack_is_mended_by_the_same_command(recipe, tmp_path):
+    run("pack", recipe, "--out", tmp_path / "pack", code=exits.INCOMPLETE)
+    shard = next((tmp_path / "pack" / "images").rglob("c/0/0/0/0"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:40] + bytes([whole[40] ^ 1]) + whole[41:])
+    told = json.loads(run("pack", recipe, "--out", tmp_path / "pack", "--json", code=exits.INCOMPLETE))
+    assert told["shards_written"] == 1
+    assert shard.read_bytes() == whole
+    assert "0 faults" in run("pack", "--verify", tmp_path / "pack")

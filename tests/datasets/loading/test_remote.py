@@ -95,19 +95,23 @@ def test_the_cache_keeps_within_its_bound():
     assert cache.bytes == 60
 
 
-def test_what_is_ahead_is_bounded(pack, server):
-    """Never more sites under way or waiting than three windows, however slowly batches are taken."""
+@pytest.mark.parametrize(("batch_size", "window"), [(2, 4), (4, 4), (12, 12)])
+def test_what_is_ahead_is_bounded(pack, server, batch_size, window):
+    """Never more sites under way or waiting than three windows, however slowly batches are taken.
+
+    A window is a third of ``ahead_mb``, here of 4 sites, or one batch where that is more.
+    """
     remote = datasets.open_pack(server.url)
     size = int(pack.lengths.max())
     settings = LoadSettings(ahead_mb=1, cache_mb=0, gap_kb=0, prefetch_mb=0, threads=1)
-    loader = batches(remote, batch_size=2, shuffle=False, settings=settings)
-    loader.settings = settings.model_copy(update={"ahead_mb": 3 * 4 * size / 1e6})  # windows of 4 sites, about
+    loader = batches(remote, batch_size=batch_size, shuffle=False, settings=settings)
+    loader.settings = settings.model_copy(update={"ahead_mb": 3 * 4 * size / 1e6})
     server.reset_counts()
-    stream = loader.epoch(0)
     taken = 0
-    for batch in stream:
+    for batch in loader.epoch(0):
+        used = int(pack.lengths[: taken + len(batch)].sum())
         taken += len(batch)
-        assert server.bytes <= (taken + 2) * size + 3 * 4 * size
+        assert server.bytes <= used + 3 * window * size
     assert taken == len(pack)
 
 

@@ -2,7 +2,8 @@
 
 The sites that the next steps need are looked through in windows of a third of ``ahead_mb``; what lies next to each
 other in a window shares a request. While one window is used up the next is on its way, so that at most three are in
-memory, beside them ``cache_mb`` of sites that were used and may come again, and the answers that just arrive.
+memory, beside them ``cache_mb`` of sites that were used and may come again, and the answers that just arrive. A window
+is a step at least: steps of more than a third of ``ahead_mb`` make it three steps.
 """
 
 from __future__ import annotations

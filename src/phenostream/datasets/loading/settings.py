@@ -28,7 +28,12 @@ class LoadSettings(BaseModel):
         0, ge=0, description="That read and decode; 0: two more than there are usable cores, 16 at most."
     )
     prefetch_mb: int = Field(256, ge=0, description="Megabytes of decoded batches made ahead; one batch at least.")
-    ahead_mb: int = Field(96, ge=1, description="Remote: megabytes of stored sites fetched ahead.")
+    ahead_mb: int = Field(
+        96,
+        ge=1,
+        description="Remote: megabytes of stored sites fetched ahead; where one batch takes more than a third of it, "
+        "three batches.",
+    )
     cache_mb: int = Field(256, ge=0, description="Remote: megabytes of stored sites kept for when they come again.")
     connections: int = Field(8, ge=1, le=64, description="Remote: requests at one time.")
     gap_kb: int = Field(
