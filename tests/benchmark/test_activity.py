@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy import stats
 
-from phenostream.benchmark.activity import activity
+from phenostream.benchmark.activity import activity, usable
 from phenostream.benchmark.replicability import replicability
 from phenostream.errors import NotFoundError, RecipeError
 from phenostream.profiles.roles import described
@@ -76,6 +77,94 @@ def test_a_profile_without_direction_takes_no_part() -> None:
     assert 6 not in told.profiles.column("row").to_pylist()
 
 
+def changed(table: pa.Table, name: str, values: dict[int, object]) -> pa.Table:
+    """`table` with other values in some rows of one column."""
+    place = table.column_names.index(name)
+    given = [values.get(row, one) for row, one in enumerate(table.column(name).to_pylist())]
+    return table.set_column(place, table.schema.field(place), pa.array(given, table.schema.field(place).type))
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_wells_that_nobody_annotated_are_no_replicates_of_one_another(nothing: str | None) -> None:
+    drugs = WITNESS["drug"]
+    lost = {row: nothing for row, drug in enumerate(drugs) if drug in (drugs[6], drugs[7])}
+    assert len(lost) == 6
+    found = activity(changed(wells(), "Metadata_Drug", lost), **BY, null_size=1000)
+    assert found.told["rows_without_annotation"] == 6
+    assert {row["Metadata_Drug"] for row in found.groups.to_pylist()} == set(drugs) - {"DMSO", drugs[6], drugs[7]}
+    assert not set(lost) & set(found.profiles.column("row").to_pylist())
+    # All others score as they would if the rows were not there.
+    kept = wells().filter(pa.array([row not in lost for row in range(len(drugs))]))
+    assert found.groups.to_pydict() == activity(kept, **BY, null_size=1000).groups.to_pydict()
+
+
+def test_controls_need_no_annotation_but_a_plate() -> None:
+    drugs = WITNESS["drug"]
+    control = pa.array(["negative" if drug == "DMSO" else "" for drug in drugs])
+    rows = [row for row, drug in enumerate(drugs) if drug == "DMSO"]
+    table = changed(described(wells(Metadata_Control=control)), "Metadata_Drug", dict.fromkeys(rows))
+    settings = {**BY, "controls": {"Metadata_Control": "negative"}, "null_size": 1000}
+    assert activity(table, **settings).groups.to_pydict() == activity(wells(), **BY, null_size=1000).groups.to_pydict()
+    told = activity(changed(table, "Metadata_Plate", {rows[0]: None}), **settings).told
+    assert told["rows_without_annotation"] == 1
+
+
+def test_profiles_without_numbers_take_no_feature_with_them() -> None:
+    table, features = wells(), [f"Cells_Intensity_F{place}_DNA" for place in range(10)]
+    rows = [row for row, drug in enumerate(WITNESS["drug"]) if drug != "DMSO"][:3]
+    for place, name in enumerate(features):
+        gaps = {rows[0]: None, rows[1]: float("nan")} | ({rows[2]: None} if place < 6 else {})
+        table = changed(table, name, gaps)
+    told = activity(table, **BY, null_size=1000).told
+    assert (told["profiles_empty"], told["profiles_mostly_missing"]) == (2, 1)
+    assert (told["features"], told["features_missing"]) == (10, [])
+    # A profile that lacks half keeps its place, and the features go; one that takes no part costs none.
+    half = wells()
+    for name in features[:5]:
+        half = changed(half, name, {rows[0]: None})
+    assert activity(half, **BY, null_size=1000).told["features_missing"] == features[:5]
+    lost = changed(half, "Metadata_Drug", {rows[0]: None})
+    assert activity(lost, **BY, null_size=1000).told["features_missing"] == []
+
+
+def test_profiles_are_not_judged_by_features_that_most_of_them_lack() -> None:
+    values = np.random.default_rng(0).normal(size=(20, 10))
+    values[1:, :6] = np.nan
+    table = pa.table({f"f{place}": values[:, place] for place in range(10)})
+    found = usable(table, table.column_names, np.ones(20, bool))
+    np.testing.assert_array_equal(found.values, values[:, 6:])
+    assert found.rows.all()
+    values[1:15] = np.nan
+    table = pa.table({f"f{place}": values[:, place] for place in range(10)})
+    found = usable(table, table.column_names, np.ones(20, bool))
+    np.testing.assert_array_equal(np.flatnonzero(found.rows), [0, *range(15, 20)])
+    assert found.told["profiles_empty"] == 14
+
+
+def test_exact_p_values_are_corrected_beside_those_of_copairs() -> None:
+    found = activity(wells(), **BY, null_size=5000).groups
+    told = stats.false_discovery_control(found.column("exact_p_value").to_numpy())
+    np.testing.assert_allclose(found.column("corrected_exact_p_value").to_numpy(), told)
+    np.testing.assert_allclose(
+        found.column("corrected_p_value").to_numpy(),
+        stats.false_discovery_control(found.column("p_value").to_numpy()),
+    )
+
+
+def test_nothing_to_compare_is_named() -> None:
+    table = wells()
+    nothing = changed(table, "Metadata_Drug", dict.fromkeys(range(table.num_rows)))
+    for found in (lambda: activity(nothing, by=("Metadata_Drug",)), lambda: replicability(nothing, by="Metadata_Drug")):
+        with pytest.raises(RecipeError, match="no row takes part"):
+            found()
+    with pytest.raises(RecipeError, match="no row takes part"):
+        activity(table.slice(0, 0), by=("Metadata_Drug",))
+    for place in range(10):
+        table = changed(table, f"Cells_Intensity_F{place}_DNA", dict.fromkeys(range(table.num_rows)))
+    with pytest.raises(RecipeError, match="42 of 42 profiles are empty"):
+        replicability(table, by="Metadata_Drug")
+
+
 def test_bad_requests_are_named() -> None:
     with pytest.raises(NotFoundError, match="Metadata_Gene"):
         activity(wells(), by=("Metadata_Gene",))
@@ -94,3 +183,7 @@ def test_replicability_of_a_table() -> None:
     assert 0 <= told["share"] <= 1
     with pytest.raises(NotFoundError):
         replicability(wells(), by="Metadata_Gene")
+    lost = replicability(changed(wells(), "Metadata_Drug", {6: None, 7: ""}), by="Metadata_Drug", draws=200)
+    assert (lost["rows_without_annotation"], lost["groups"]) == (2, 9)
+    lost = replicability(changed(wells(), "Metadata_Plate", {6: None}), by="Metadata_Drug", differ="Metadata_Plate")
+    assert lost["rows_without_annotation"] == 1

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import csv
 
-from phenostream.benchmark.mechanisms import MechanismSettings, leave_compound_out, mechanisms
+from phenostream.benchmark.mechanisms import MechanismSettings, leave_compound_out, mechanisms, treated
+from phenostream.benchmark.statistics import bootstrap
 from phenostream.errors import NotFoundError, RecipeError
 from phenostream.profiles.operating import operate
+from phenostream.profiles.operations.replicates import whitening, within_covariance
 from phenostream.profiles.roles import described
+from phenostream.profiles.statistics import matrix
+from phenostream.profiles.tables import feature_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 COMPOUND, DOSE = "Image_Metadata_Compound", "Image_Metadata_Concentration"
 
@@ -49,6 +57,55 @@ def test_rows_without_mechanism_are_counted() -> None:
     assert told["rows_without_mechanism"] == 6
     assert told["treatments"] == 14
     assert "interval" not in told["nsc"]
+
+
+def changed(table: pa.Table, name: str, change: Callable[[int, object], object]) -> pa.Table:
+    """`table` with another value in every row of one column."""
+    place = table.column_names.index(name)
+    values = [change(row, one) for row, one in enumerate(table.column(name).to_pylist())]
+    return table.set_column(place, table.schema.field(place), pa.array(values))
+
+
+def test_wells_without_compound_are_no_compound() -> None:
+    table = changed(wells(), "Metadata_Compound", lambda row, one: (None, "")[row] if row < 2 else one)
+    told = mechanisms(table, draws=0).told
+    assert (told["rows_without_annotation"], told["rows_without_mechanism"]) == (2, 0)
+    assert (told["treatments"], told["compounds"]) == (16, 8)
+
+
+def test_a_well_without_numbers_is_left_out_of_its_treatment() -> None:
+    table = wells()
+    for place in range(12):
+        table = changed(table, f"Cells_Intensity_F{place}_DNA", lambda row, one: None if row == 4 else one)
+    found = mechanisms(table, draws=0)
+    assert (found.told["profiles_empty"], found.told["features"], found.told["treatments"]) == (1, 12, 16)
+    np.testing.assert_allclose(found.treatments.profiles[0], mechanisms(wells(), draws=0).treatments.profiles[0])
+
+
+def test_intervals_are_of_the_figure_they_stand_beside() -> None:
+    # The first mechanism was seen in one week only: all its allowed neighbours are of other mechanisms.
+    table = changed(wells(), "Metadata_Week", lambda row, _: "week0" if row < 12 else f"week{row // 6 % 2}")
+    found = mechanisms(table, batch="Metadata_Week", draws=200)
+    told, asked = found.told["nscb"], found.nscb.neighbour >= 0
+    assert found.told["nsc"]["interval"]["low"] == 1
+    assert found.told["nsc"]["interval"] == found.told["nsc"]["answerable_interval"]
+    answerable = found.nscb.answerable
+    assert 0 < answerable.sum() < asked.sum()
+    for name, among in (("interval", asked), ("answerable_interval", answerable)):
+        right, drugs = found.nscb.right[among], found.treatments.compounds[among].astype(str)
+        expected = bootstrap(lambda rows, right=right: float(right[rows].mean()), drugs, draws=200)
+        assert (told[name]["low"], told[name]["high"]) == (expected.low, expected.high)
+
+
+def test_who_has_no_neighbour_is_no_mistake() -> None:
+    # One compound was made in both batches, and so has no neighbour of another batch.
+    table = pa.concat_tables([wells(), wells()])
+    table = changed(table, "Metadata_Week", lambda row, one: f"week{row // 48}" if one else one)
+    batches = [f"week{row // 48}" for row in range(96)]
+    table = changed(table, "Metadata_Compound", lambda row, one: one if one == "drug0" else f"{one} {batches[row]}")
+    told = mechanisms(table, batch="Metadata_Week", draws=100).told["nscb"]
+    assert (told["asked"], told["accuracy"]) == (28, 1)
+    assert (told["interval"]["low"], told["interval"]["high"]) == (1, 1)
 
 
 def test_bad_tables_are_named() -> None:
@@ -119,3 +176,26 @@ def test_bbbc021_gains_from_whitening_by_replicates(bbbc021: pa.Table) -> None:
     compressed = operate(kept, "compress", width=3.0).table()
     white = operate(compressed, "replicates", by=[COMPOUND, DOSE], regularisation=0.3).table()
     assert mechanisms(white, SETTINGS).told["nsc"]["accuracy"] >= 0.90
+
+
+@pytest.mark.slow
+def test_bbbc021_keeps_most_of_the_gain_on_compounds_that_nothing_was_chosen_on(bbbc021: pa.Table) -> None:
+    kept = operate(bbbc021, "select", rules=["missing"]).table()
+    treatments, _ = treated(kept, SETTINGS)
+    values = matrix(kept, feature_names(kept.schema))
+    words = [" ".join(row) for row in zip(*(kept[one].to_pylist() for one in (COMPOUND, DOSE)), strict=True)]
+    number = {name: place for place, name in enumerate(treatments.names)}
+    code = np.array([number.get(word, -1) for word in words])
+    control = np.array([word.startswith("DMSO") for word in words])
+
+    def fit(seen: np.ndarray, candidate: tuple[float, float]) -> np.ndarray:
+        width, strength = candidate
+        bent = width * np.arcsinh(values / width)
+        fitting = control | ((code >= 0) & seen[np.maximum(code, 0)])
+        white = bent @ whitening(within_covariance(bent[fitting], code[fitting] + 1), strength)
+        return np.stack([white[code == one].mean(axis=0) for one in range(len(seen))])
+
+    grid = [(width, strength) for width in (1.0, 3.0, 10.0) for strength in (0.3, 1.0)]
+    found = leave_compound_out(fit, grid, treatments.mechanisms, treatments.compounds)
+    assert len(found.chosen) == 38
+    assert found.accuracy >= 0.88

@@ -18,7 +18,7 @@ from phenostream.benchmark.metrics.average_precision import (
 )
 from phenostream.benchmark.statistics import benjamini_hochberg
 from phenostream.errors import NotFoundError, RecipeError
-from phenostream.profiles.groups import Groups, control_rows
+from phenostream.profiles.groups import Groups, control_rows, known_rows
 from phenostream.profiles.statistics import matrix
 from phenostream.profiles.tables import feature_names, open_table, require, whole
 
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     Codes = NDArray[np.int64]
 
 Names = tuple[str, ...]
+
+#: Share of rows that lack a feature, and of features that a profile lacks, beyond which it is left out before others
+#: are judged by it.
+MOSTLY_MISSING = 0.5
 
 
 class ActivitySettings(BaseModel):
@@ -64,7 +68,7 @@ class Activity:
     Attributes:
         profiles: one row a query: the columns of `by`, row number, average precision, positives, total.
         groups: one row a group: the columns of `by`, ``mean_average_precision``, ``p_value``, ``corrected_p_value``
-            (false discovery rate), ``exact_p_value``, ``members``, ``active``.
+            (false discovery rate), ``exact_p_value``, ``members``, ``active``, ``corrected_exact_p_value``.
         told: settings, counts and exclusions, as plain JSON values.
     """
 
@@ -85,12 +89,13 @@ def activity(where: Source | pa.Table | str | Path, settings: ActivitySettings |
         given: fields of the settings.
 
     Returns:
-        Scores by profile and group. Left out and counted in ``told``: features with missing values or without spread,
-        profiles with no direction, groups of one.
+        Scores by profile and group. Left out and counted in ``told``: rows without a value in `by`, `within` or `apart`
+        (a control needs one in `within` only), profiles and features as in :func:`usable`, profiles with no direction,
+        groups of one.
 
     Raises:
         NotFoundError: a column that is missing, or no control.
-        RecipeError: nothing to compare: no group has two profiles.
+        RecipeError: nothing to compare: no row is annotated, no feature can be used, or no group has two profiles.
     """
     chosen = settings or ActivitySettings(**given)
     source = open_table(where)
@@ -98,14 +103,19 @@ def activity(where: Source | pa.Table | str | Path, settings: ActivitySettings |
     keys = list(dict.fromkeys([*chosen.by, *chosen.within, *chosen.apart, *chosen.controls]))
     require(source.schema(), keys)
     table = whole_of(source, [*keys, *names])
-    values, left_out = usable(table, names)
     control = control_rows(table, chosen.controls) if chosen.controls else np.zeros(table.num_rows, bool)
     if chosen.controls and not control.any():
         raise NotFoundError(f"no row is a control: {chosen.controls}", remedy="check the column and its values")
-    good = left_out.pop("rows")
-    scores, groups = _scored(table, values, control, good, chosen)
-    told = {"settings": chosen.model_dump(mode="json"), "profiles": table.num_rows, **left_out}
-    return _told(table, scores, groups, chosen, told)
+    told = {"settings": chosen.model_dump(mode="json"), "profiles": table.num_rows}
+    # A control is compared with, and is a replicate of nothing: it need not say of what.
+    known = known_rows(table, [*chosen.by, *chosen.within, *chosen.apart])
+    known |= control & known_rows(table, chosen.within)
+    found = usable(table, names, known)
+    good = directed(found.values)
+    told |= {"rows_without_annotation": int((~known).sum()), **found.told, **_directionless(good)}
+    table, control = table.filter(pa.array(found.rows)), control[found.rows]
+    scores, groups = _scored(table, found.values, control, good, chosen)
+    return _told(table, np.flatnonzero(found.rows), (scores, groups), chosen, told)
 
 
 def whole_of(source: Source, names: Sequence[str]) -> pa.Table:
@@ -113,33 +123,77 @@ def whole_of(source: Source, names: Sequence[str]) -> pa.Table:
     return pa.concat_tables(list(source.tables(list(names)))) if names else whole(source)
 
 
-def usable(table: pa.Table, names: Sequence[str]) -> tuple[NDArray[np.float64], dict[str, Any]]:
-    """The features that say something in every row: values (n, kept), and what was left out.
+@dataclass(frozen=True, slots=True, eq=False)
+class Usable:
+    """What of a table can be compared.
 
-    Left out are features with gaps and features without spread; ``rows`` says which profiles have a direction.
+    Attributes:
+        values: (rows that are used, features that are used), finite.
+        rows: (n,) which rows of the table they are.
+        told: names of features and counts of profiles that were left out, as plain JSON values.
     """
-    values = matrix(table, names)
-    missing: NDArray[np.bool_] = np.asarray(np.isnan(values).any(axis=0))
-    constant: NDArray[np.bool_] = ~missing & np.asarray(values.max(axis=0) == values.min(axis=0))
+
+    values: NDArray[np.float64]
+    rows: NDArray[np.bool_]
+    told: dict[str, Any]
+
+
+def usable(table: pa.Table, names: Sequence[str], among: NDArray[np.bool_]) -> Usable:
+    """The features that say something in every profile, of the profiles that say something.
+
+    Only the rows `among` (n,) are looked at. Left out, one after the other: profiles without any number; those that
+    lack more than half (:data:`MOSTLY_MISSING`) of the features that no more than half of the others lack; features
+    with a gap in any profile that is left; features without spread.
+
+    Raises:
+        RecipeError: no rows, or no feature is left.
+    """
+    if not among.any():
+        raise RecipeError("no row takes part: all lack what they are compared by", remedy="annotate the table first")
+    values = matrix(table.filter(pa.array(among)), names)
+    gaps = np.isnan(values)
+    empty: NDArray[np.bool_] = np.asarray(gaps.all(axis=1))
+    sparse: NDArray[np.bool_] = ~empty & _mostly_missing(gaps, ~empty)
+    values = values[~empty & ~sparse]
+    missing: NDArray[np.bool_] = np.asarray(np.isnan(values).any(axis=0) | (len(values) == 0))
+    constant: NDArray[np.bool_] = ~missing & (values.max(axis=0, initial=-np.inf) == values.min(axis=0, initial=np.inf))
     kept = np.ascontiguousarray(values[:, ~missing & ~constant])
     if not kept.shape[1]:
         raise RecipeError(
-            f"none of {len(names)} features can be used: {missing.sum()} have gaps, {constant.sum()} no spread",
+            f"none of {len(names)} features can be used: {missing.sum()} have gaps, {constant.sum()} no spread"
+            f" ({empty.sum()} of {among.sum()} profiles are empty, {sparse.sum()} mostly)",
             remedy="leave sparse features or rows out with `profiles select`",
         )
-    spread = np.ptp(kept, axis=1) > 0
-    return kept, {
+    rows = among.copy()
+    rows[among] = ~empty & ~sparse
+    told = {
         "features": int(kept.shape[1]),
         "features_missing": [name for name, one in zip(names, missing.tolist(), strict=True) if one],
         "features_constant": [name for name, one in zip(names, constant.tolist(), strict=True) if one],
-        "profiles_without_direction": int((~spread).sum()),
-        "rows": spread,
+        "profiles_empty": int(empty.sum()),
+        "profiles_mostly_missing": int(sparse.sum()),
     }
+    return Usable(kept, rows, told)
+
+
+def directed(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n,) which profiles have a direction: not all values of one are equal."""
+    return np.asarray(np.ptp(values, axis=1) > 0)
 
 
 def codes_of(table: pa.Table, columns: Sequence[str]) -> Codes:
     """(n,) number of each row's combination of `columns`, as they are met."""
     return Groups(tuple(columns)).codes(table).astype(np.int64)
+
+
+def _mostly_missing(gaps: NDArray[np.bool_], there: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(n,) profiles that lack most of the features which most of the profiles `there` have."""
+    usual = gaps[there].mean(axis=0) <= MOSTLY_MISSING if there.any() else np.zeros(gaps.shape[1], bool)
+    return np.asarray(gaps[:, usual].mean(axis=1) > MOSTLY_MISSING) if usual.any() else np.zeros(len(gaps), bool)
+
+
+def _directionless(good: NDArray[np.bool_]) -> dict[str, int]:
+    return {"profiles_without_direction": int((~good).sum())}
 
 
 def _scored(
@@ -167,12 +221,18 @@ def _scored(
 
 
 def _told(
-    table: pa.Table, scores: AveragePrecisions, groups: Codes, chosen: ActivitySettings, told: dict[str, Any]
+    table: pa.Table,
+    numbers: NDArray[np.intp],
+    found: tuple[AveragePrecisions, Codes],
+    chosen: ActivitySettings,
+    told: dict[str, Any],
 ) -> Activity:
+    """`numbers` (n,) says which row of the table that was given each row of `table` is."""
+    scores, groups = found
     means = mean_average_precision(scores, groups, null_size=chosen.null_size, seed=chosen.seed)
     first = _first_rows(groups, len(means.value))
     there = (first >= 0) & np.isfinite(means.value)
-    corrected = benjamini_hochberg(means.p_value[there])
+    corrected, exact = (benjamini_hochberg(one[there]) for one in (means.p_value, means.exact_p_value))
     by = table.select(list(chosen.by)).take(first[there])
     made = {
         "mean_average_precision": means.value[there],
@@ -181,11 +241,12 @@ def _told(
         "exact_p_value": means.exact_p_value[there],
         "members": means.members[there],
         "active": corrected < chosen.alpha,
+        "corrected_exact_p_value": exact,
     }
     asked = np.isfinite(scores.value)
     rows = table.select(list(chosen.by)).take(np.flatnonzero(asked))
     single = {
-        "row": np.flatnonzero(asked),
+        "row": numbers[asked],
         "average_precision": scores.value[asked],
         "positives": scores.positives[asked],
         "total": scores.total[asked],
@@ -195,6 +256,7 @@ def _told(
         "groups_without_pair": int(((first >= 0) & ~np.isfinite(means.value)).sum()),
         "mean_average_precision": float(means.value[there].mean()),
         "active_share": float((corrected < chosen.alpha).mean()),
+        "active_share_exact": float((exact < chosen.alpha).mean()),
     }
     return Activity(_with(rows, single), _with(by, made), told)
 

@@ -14,7 +14,7 @@ from phenostream.benchmark.metrics.average_precision import Similarity  # noqa: 
 from phenostream.benchmark.metrics.nearest_neighbour import Neighbours, nearest_neighbour
 from phenostream.benchmark.statistics import bootstrap, leave_one_out
 from phenostream.errors import RecipeError
-from phenostream.profiles.groups import as_text
+from phenostream.profiles.groups import as_text, known_rows
 from phenostream.profiles.tables import feature_names, open_table, require
 
 if TYPE_CHECKING:
@@ -114,8 +114,10 @@ def mechanisms(
         given: fields of the settings.
 
     Returns:
-        Accuracies. ``answerable``: treatments whose mechanism some allowed neighbour has; published NSCB figures are
-        over these. Features with missing values or without spread are left out, counted.
+        Accuracies. ``asked``: treatments with an allowed neighbour, which ``accuracy`` and ``interval`` are over.
+        ``answerable``: those whose mechanism some allowed neighbour has, with ``answerable_accuracy`` and
+        ``answerable_interval``; published NSCB figures are over these. Rows without a value in a column that is used,
+        and features and profiles as in :func:`~phenostream.benchmark.activity.usable`, are left out, counted.
 
     Raises:
         NotFoundError: a column that is missing.
@@ -152,12 +154,16 @@ def treated(where: Source | pa.Table | str | Path, chosen: MechanismSettings) ->
     known = np.array(
         [one not in (None, "", *chosen.exclude) for one in as_text(table.column(chosen.mechanism)).to_pylist()]
     )
-    table = table.filter(pa.array(known))
-    if table.num_rows < 2:
+    named = known_rows(table, keys)
+    if (known & named).sum() < 2:
         raise RecipeError("no two rows have a mechanism", remedy="annotate the table first")
-    values, left_out = usable(table, names)
-    left_out.pop("rows")
-    left_out["rows_without_mechanism"] = int((~known).sum())
+    found = usable(table, names, known & named)
+    left_out = {
+        "rows_without_mechanism": int((~known).sum()),
+        "rows_without_annotation": int((known & ~named).sum()),
+        **found.told,
+    }
+    table, values = table.filter(pa.array(found.rows)), found.values
     codes = codes_of(table, chosen.treatment)
     order = [np.flatnonzero(codes == one) for one in range(int(codes.max()) + 1)]
     average = np.mean if chosen.average == "mean" else np.median
@@ -233,21 +239,26 @@ def leave_compound_out(
 
 
 def _figures(found: Neighbours, treatments: Treatments, chosen: MechanismSettings) -> dict[str, Any]:
+    asked = found.neighbour >= 0
     told: dict[str, Any] = {
         "accuracy": found.accuracy,
-        "asked": int((found.neighbour >= 0).sum()),
+        "asked": int(asked.sum()),
         "answerable_accuracy": found.answerable_accuracy,
         "answerable": int(found.answerable.sum()),
     }
-    if chosen.draws and len(np.unique(treatments.compounds)) > 1:
-        interval = bootstrap(
-            lambda rows: float(found.right[rows].mean()),
-            treatments.compounds.astype(str),
-            draws=chosen.draws,
-            rng=chosen.seed,
-        )
-        told["interval"] = {"low": interval.low, "high": interval.high, "over": "compounds", "level": 0.95}
+    for name, among in (("interval", asked), ("answerable_interval", found.answerable)):
+        if chosen.draws and (interval := _interval(found.right[among], treatments.compounds[among], chosen)):
+            told[name] = interval
     return told
+
+
+def _interval(right: NDArray[np.bool_], compounds: NDArray[Any], chosen: MechanismSettings) -> dict[str, Any] | None:
+    """Of the share that is right, over compounds; None where fewer than two have a treatment that counts."""
+    drugs = compounds.astype(str)
+    if len(np.unique(drugs)) < 2:
+        return None
+    found = bootstrap(lambda rows: float(right[rows].mean()), drugs, draws=chosen.draws, rng=chosen.seed)
+    return {"low": found.low, "high": found.high, "over": "compounds", "level": 0.95}
 
 
 def _one_mechanism_each(

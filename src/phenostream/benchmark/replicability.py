@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from phenostream.benchmark.activity import codes_of, usable, whole_of
+from phenostream.benchmark.activity import codes_of, directed, usable, whole_of
 from phenostream.benchmark.metrics.percent_replicating import percent_replicating
+from phenostream.profiles.groups import known_rows
 from phenostream.profiles.tables import feature_names, open_table, require
 
 if TYPE_CHECKING:
@@ -25,13 +25,15 @@ def replicability(
 
     Args:
         where: profiles: a table in memory, a Parquet file or folder.
-        by: column of the perturbation (percent replicating) or mechanism (percent matching); rows without take no part.
-        differ: column that two profiles of a pair must not share.
+        by: column of the perturbation (percent replicating) or mechanism (percent matching).
+        differ: column that two profiles of a pair must not share. Rows without a value (null or empty) in either take
+            no part, counted.
         draws: null sets.
         seed: of the null sets.
 
     Returns:
-        ``share``, ``threshold``, ``groups``, ``groups_without_pair``, and what was left out, as plain JSON values.
+        ``share``, ``threshold``, ``groups``, ``groups_without_pair``, ``rows_without_annotation``, and what else was
+        left out, as plain JSON values.
 
     Raises:
         NotFoundError: a column that is missing. RecipeError: nothing to compare.
@@ -41,17 +43,19 @@ def replicability(
     keys = [by, *([differ] if differ else [])]
     require(source.schema(), keys)
     table = whole_of(source, [*keys, *names])
-    known = pc.is_valid(table.column(by))
-    table = table.filter(known)
-    values, left_out = usable(table, names)
-    good = left_out.pop("rows")
-    apart = codes_of(table, [differ])[good] if differ else None
-    found = percent_replicating(values[good], codes_of(table, [by])[good], differ=apart, draws=draws, rng=seed)
+    known = known_rows(table, keys)
+    taken = usable(table, names, known)
+    good = directed(taken.values)
+    table = table.filter(pa.array(taken.rows)).filter(pa.array(good))
+    apart = codes_of(table, [differ]) if differ else None
+    found = percent_replicating(taken.values[good], codes_of(table, [by]), differ=apart, draws=draws, rng=seed)
     defined = np.isfinite(found.similarity)
     return {
         "share": found.share,
         "threshold": found.threshold,
         "groups": int(defined.sum()),
         "groups_without_pair": int((~defined).sum()),
-        **left_out,
+        "rows_without_annotation": int((~known).sum()),
+        **taken.told,
+        "profiles_without_direction": int((~good).sum()),
     }
