@@ -193,6 +193,8 @@ def test_bad_input_is_named(table: pa.Table) -> None:
         score(made(seen=EXPERIMENTS))
     with pytest.raises(NotFoundError, match="no column 'Metadata_Gene'"):
         score(table, perturbation="Metadata_Gene")
+    with pytest.raises(NotFoundError, match="no column 'Metadata_Gene'"):
+        score(table, entity="Metadata_Gene")
     with pytest.raises(EmptyError, match="no row is treated"):
         score(table, treated={"Metadata_Well_Type": "compound"})
     renamed = [name.replace("LogProbability_", "LogProbability_x") for name in table.column_names]

@@ -56,6 +56,21 @@ def test_a_person_sees_baselines_beside_the_model(sites: Path, monkeypatch: pyte
     assert "retrieval mAP" in found.stdout
 
 
+def test_what_cannot_be_judged_is_said(sites: Path) -> None:
+    table = pq.read_table(sites)
+    given = table["Metadata_Sirna_Id"].to_pylist()
+    changed = [None if one == 0 and row < 8 else 9 if one == 1 else one for row, one in enumerate(given)]
+    place = table.column_names.index("Metadata_Sirna_Id")
+    table = table.set_column(place, "Metadata_Sirna_Id", pa.array(changed, pa.int64()))
+    reason = pa.array([None] * 23 + ["damaged"], pa.string())
+    pq.write_table(table.append_column("Metadata_Left_Out", reason), sites)
+    found = CliRunner().invoke(APP, [str(sites), "--set", "draws=0", "--set", "null=100"])
+    assert "11 sites of 11 wells" in found.stdout
+    assert "1 sites without a label are not judged" in found.stdout
+    assert "3 sites are of classes that were not learnt: called wrong" in found.stdout
+    assert "1 sites have no numbers: 1 damaged" in found.stdout
+
+
 def test_bad_settings_are_named(sites: Path) -> None:
     with pytest.raises(RecipeError, match="draws"):
         CliRunner().invoke(APP, [str(sites), "--set", "draws=-1"], catch_exceptions=False)

@@ -162,8 +162,9 @@ def _read(source: Source, told: ScoreSettings) -> _Screen:
     known = set(schema.names)
     unseen = {name: value for name, value in told.unseen.items() if name in known}
     keys = [told.perturbation, told.batch, told.plate, told.well, *told.treated, *told.controls, *told.negatives]
+    keys += [told.entity] if told.entity else []
     require(schema, keys)
-    optional = [name for name in (told.cell_type, told.entity, told.left_out) if name in known]
+    optional = [name for name in (told.cell_type, told.left_out) if name in known]
     names = list(dict.fromkeys([*keys, *optional, *unseen, *features, *logs, *bright]))
     table, left_out = _with_numbers(whole_of(source, names), told.left_out)
     treated, fresh = control_rows(table, told.treated), control_rows(table, unseen)

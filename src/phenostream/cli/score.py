@@ -64,6 +64,8 @@ def _tell(told: dict[str, Any]) -> None:
     )
     if screen["sites_without_label"]:
         console.print(f"{screen['sites_without_label']:,} sites without a label are not judged")
+    if "accuracy" in told and screen["sites_of_unknown_class"]:
+        console.print(f"{screen['sites_of_unknown_class']:,} sites are of classes that were not learnt: called wrong")
     if left_out := screen["sites_left_out"]:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items())
         console.print(f"{sum(left_out.values()):,} sites have no numbers: {reasons}")
