@@ -36,7 +36,7 @@ class Join(BaseModel):
     table: str = Setting(
         description="The table: .csv, .tsv, .gz or .parquet; a path, a URL, or a name below base.", min_length=1
     )
-    on: tuple[str, ...] = Setting(description="Columns of the table and of what is known by then.", min_length=1)
+    by: tuple[str, ...] = Setting(description="Columns of the table and of what is known by then.", min_length=1)
     columns: tuple[str, ...] | dict[str, str] = Setting(
         (), description="Columns wanted, or each with the name that it gets; empty: all."
     )
@@ -95,7 +95,7 @@ def joined(
     told = [False] * len(known)
     names = {name for site in known for name in site}
     for join in joins:
-        keys = [_key(site, join.on) for site in known]
+        keys = [_key(site, join.by) for site in known]
         rows = _read(join, {key for key in keys if key}, store, names)
         _check(join, rows, keys)
         _extend(join, known, keys, rows)
@@ -106,13 +106,13 @@ def joined(
     return known, sum(not one for one in told) if joins else 0
 
 
-def _key(site: Mapping[str, str], on: Sequence[str]) -> Key | None:
-    """The values of a site in the columns `on`; None where it lacks one, or its well is none."""
-    values = [site.get(tables.name_of(name), "") for name in on]
+def _key(site: Mapping[str, str], by: Sequence[str]) -> Key | None:
+    """The values of a site in the columns `by`; None where it lacks one, or its well is none."""
+    values = [site.get(tables.name_of(name), "") for name in by]
     if not all(values):
         return None
     try:
-        return tuple(_value(name, value) for name, value in zip(on, values, strict=True))
+        return tuple(_value(name, value) for name, value in zip(by, values, strict=True))
     except RecipeError:
         return None
 
@@ -124,7 +124,7 @@ def _value(name: str, value: str) -> str:
 def _read(join: Join, wanted: set[Key], store: Store, names: set[str]) -> _Rows:
     """The rows of a table that have one of the keys `wanted`: tables of a consortium hold millions of others."""
     name, rows = _name(join), _Rows()
-    if lost := [one for one in join.on if tables.name_of(one) not in names]:
+    if lost := [one for one in join.by if tables.name_of(one) not in names]:
         raise RecipeError(
             f"nothing is known of {lost[0]!r} to join {name} on; there is {', '.join(sorted(names))}",
             remedy="join the table that brings it first",
@@ -134,7 +134,7 @@ def _read(join: Join, wanted: set[Key], store: Store, names: set[str]) -> _Rows:
             chosen = _chosen(join, row)
             rows.names = set(chosen.values())
         plain = {tables.name_of(column): value for column, value in row.items()}
-        key = _key(plain, join.on)
+        key = _key(plain, join.by)
         if key is None:
             rows.bad += 1
             rows.first_bad = rows.first_bad or number
@@ -151,23 +151,23 @@ def _chosen(join: Join, row: Mapping[str, str]) -> dict[str, str]:
     """The columns of a table that are wanted, and the names that they get. Raises RecipeError for one it has not."""
     there = {tables.name_of(column): tables.name_of(column) for column in row}
     wanted = join.columns if isinstance(join.columns, dict) else {one: tables.name_of(one) for one in join.columns}
-    if lost := [one for one in (*join.on, *wanted) if tables.name_of(one) not in there]:
+    if lost := [one for one in (*join.by, *wanted) if tables.name_of(one) not in there]:
         raise RecipeError(f"{_name(join)} has no column {lost[0]!r}", remedy=f"it has {', '.join(there)}")
-    keys = {tables.name_of(one) for one in join.on}
+    keys = {tables.name_of(one) for one in join.by}
     chosen = {tables.name_of(column): new for column, new in wanted.items()} or there
     return {column: new for column, new in chosen.items() if column not in keys}
 
 
 def _check(join: Join, rows: _Rows, keys: Sequence[Key | None]) -> None:
-    name, on = _name(join), ", ".join(join.on)
+    name, by = _name(join), ", ".join(join.by)
     if rows.bad:
         raise RecipeError(
-            f"{rows.bad:,} rows of {name} have no {on}, or a well that is none; the first is row {rows.first_bad:,}",
+            f"{rows.bad:,} rows of {name} have no {by}, or a well that is none; the first is row {rows.first_bad:,}",
             remedy="mend the table, or join on other columns",
         )
     if rows.twice:
         raise RecipeError(
-            f"{name} says two things of {len(rows.twice):,} of {len({*keys} - {None}):,} values of {on}, the first "
+            f"{name} says two things of {len(rows.twice):,} of {len({*keys} - {None}):,} values of {by}, the first "
             f"{' '.join(min(rows.twice))}",
             remedy="join on more columns, or take fewer of its columns",
         )
@@ -175,7 +175,7 @@ def _check(join: Join, rows: _Rows, keys: Sequence[Key | None]) -> None:
     if not met and not join.sparse:
         mine = next((key for key in keys if key), ())
         raise RecipeError(
-            f"{name} tells of none of {len(keys):,} sites by {on}: a site has {' '.join(mine) or 'none'}, the table "
+            f"{name} tells of none of {len(keys):,} sites by {by}: a site has {' '.join(mine) or 'none'}, the table "
             f"{' '.join(rows.some)}",
             remedy="join on other columns, or set sparse where that may be",
         )

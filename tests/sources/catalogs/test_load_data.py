@@ -179,9 +179,9 @@ JCP2022_085227,poscon,aloxistatin,compound
 JUMP = {
     "strip": "/home/ubuntu/bucket/images/P7",
     "metadata": [
-        {"table": "well.csv.gz", "on": ["source", "plate", "well"]},
-        {"table": "compound.csv.gz", "on": ["JCP2022"], "columns": ["InChIKey"]},
-        {"table": "perturbation_control.csv", "on": ["jcp2022"], "columns": {"name": "control"}, "sparse": True},
+        {"table": "well.csv.gz", "by": ["source", "plate", "well"]},
+        {"table": "compound.csv.gz", "by": ["JCP2022"], "columns": ["InChIKey"]},
+        {"table": "perturbation_control.csv", "by": ["jcp2022"], "columns": {"name": "control"}, "sparse": True},
     ],
 }
 
@@ -239,19 +239,19 @@ def test_tables_that_do_not_join_are_refused_with_counts(jump):
     with pytest.raises(RecipeError, match=r"nothing is known of 'JCP2022'.*join the table that brings it first"):
         screen(compounds)
     with pytest.raises(RecipeError, match=r"well.csv.gz has no column 'batch'.*it has source, plate, well, jcp2022"):
-        screen({**wells, "on": ["batch", "well"]})
+        screen({**wells, "by": ["batch", "well"]})
     with pytest.raises(RecipeError, match=r"two things of 1 of 5 values of plate, well, the first P7 A1"):
-        screen({**wells, "on": ["plate", "well"], "columns": ["jcp2022"]})
+        screen({**wells, "by": ["plate", "well"], "columns": ["jcp2022"]})
     (jump / "other.csv").write_text("Plate,Well,x\nP70,A01,1\n")
     with pytest.raises(RecipeError, match=r"none of 10 sites by plate, well: a site has P7 A1, the table P70 A1"):
-        screen({"table": "other.csv", "on": ["plate", "well"]})
-    assert len(screen({"table": "other.csv", "on": ["plate", "well"], "sparse": True})) == 10
+        screen({"table": "other.csv", "by": ["plate", "well"]})
+    assert len(screen({"table": "other.csv", "by": ["plate", "well"], "sparse": True})) == 10
     (jump / "holes.csv").write_text("Plate,Well,x\nP7,A01,1\n,A02,2\nP7,nowhere,3\n")
     with pytest.raises(RecipeError, match=r"2 rows of holes.csv have no plate, well.*the first is row 3"):
-        screen({"table": "holes.csv", "on": ["plate", "well"]})
+        screen({"table": "holes.csv", "by": ["plate", "well"]})
     (jump / "batches.csv").write_text("Plate,Batch\nP7,B2\n")
     with pytest.raises(RecipeError, match=r"says another batch.*of 10 sites, the first 'B2' for 'B1'"):
-        screen({"table": "batches.csv", "on": ["plate"]})
+        screen({"table": "batches.csv", "by": ["plate"]})
     with pytest.raises(RecipeError, match="no column 'dose'"):
         screen({**wells, "columns": ["dose"]})
     with pytest.raises(RecipeError, match="'pert_type' of the controls"):
@@ -259,18 +259,18 @@ def test_tables_that_do_not_join_are_refused_with_counts(jump):
     with pytest.raises(RecipeError, match="controls"):
         screen(wells, controls={"column": "jcp2022", "values": {"JCP2022_033924": "negcon"}})
     with pytest.raises(NotFoundError):
-        screen({"table": str(jump / "none.csv"), "on": ["plate"]})
+        screen({"table": str(jump / "none.csv"), "by": ["plate"]})
 
 
 def test_rows_of_other_plates_may_say_what_they_like(jump):
     """A consortium's table has every plate of every source: only the keys that the sites have are looked at."""
     (jump / "all.csv").write_text("Plate,Well,x\nP7,A01,1\nP9,A01,1\nP9,A01,2\n")
-    found = find(jump, table="load_data.csv", **{**JUMP, "metadata": [{"table": "all.csv", "on": ["plate", "well"]}]})
+    found = find(jump, table="load_data.csv", **{**JUMP, "metadata": [{"table": "all.csv", "by": ["plate", "well"]}]})
     assert [one.annotation.get("x") for one in found[:3]] == ["1", "1", None]
 
 
 def test_a_plan_is_closed_where_all_its_tables_are_local(jump):
     told = {"catalog": "load_data", "base": str(jump), "table": str(jump / "load_data.csv")}
-    local = {"table": str(jump / "well.csv.gz"), "on": ["plate", "well"]}
+    local = {"table": str(jump / "well.csv.gz"), "by": ["plate", "well"]}
     assert catalogs.closed(catalogs.parse({**told, "metadata": [local]}))
     assert not catalogs.closed(catalogs.parse({**told, "metadata": [local, {**local, "table": "well.csv.gz"}]}))
