@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phenostream.errors import RecipeError
 from phenostream.profiles.groups import Groups, as_text, control_rows, known_rows
 from phenostream.profiles.operating import operate
 from phenostream.profiles.roles import described
@@ -69,13 +70,20 @@ def test_rows_without_a_dose_are_normalised_by_themselves() -> None:
     np.testing.assert_allclose(made.table().column("Cells_Texture_A_DNA").to_numpy(), [-1, 1] * 3)
 
 
-@pytest.mark.parametrize("operation", ["normalise"])
+@pytest.mark.parametrize("operation", ["normalise", "aggregate"])
 def test_a_categorical_key_is_as_good_as_text(operation: str) -> None:
     pieces = [pa.array(list("aab")).dictionary_encode(), pa.array(list("bcc")).dictionary_encode()]
     found = operate(profiles(pa.chunked_array(pieces)), operation, by=["Metadata_Plate"]).table()
     told = operate(profiles(pa.array(list("aabbcc"))), operation, by=["Metadata_Plate"]).table()
     for name in ("Metadata_Plate", "Cells_Texture_A_DNA"):
         assert found.column(name).to_pylist() == told.column(name).to_pylist()
+
+
+def test_a_dose_that_all_rows_of_a_plate_lack_is_carried() -> None:
+    made = operate(profiles(pa.array(list("aabbcc"))), "aggregate", by=["Metadata_Plate"], carry=["Metadata_Dose"])
+    assert made.table().column("Metadata_Dose").to_pylist() == [1.0, None, 2.0]
+    with pytest.raises(RecipeError, match="not one value"):
+        operate(profiles(pa.array(list("aaaabb"))), "aggregate", by=["Metadata_Plate"], carry=["Metadata_Dose"])
 
 
 @pytest.mark.parametrize("kind", [pa.float64(), pa.float32()])

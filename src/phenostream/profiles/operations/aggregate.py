@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pydantic import ByteSize, Field
 
 from phenostream.errors import RecipeError
-from phenostream.profiles.groups import assign
+from phenostream.profiles.groups import assign, plain, without_nan
 from phenostream.profiles.operating import Features, Names, OperationSettings, Outcome
 from phenostream.profiles.statistics import moments, orders
 from phenostream.profiles.tables import Held, feature_names, require
@@ -76,7 +76,7 @@ def _values(source: Source, names: list[str], assigned: Assigned, settings: Sett
 
 
 def _order(assigned: Assigned, schema: pa.Schema) -> Any:
-    keys = pa.table(assigned.groups.columns(schema))
+    keys = pa.table({name: plain(column) for name, column in assigned.groups.columns(schema).items()})
     return pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names])
 
 
@@ -86,7 +86,8 @@ def _carried(source: Source, assigned: Assigned, settings: Settings) -> dict[str
         return {}
     firsts: list[dict[str, Any]] = [{} for _ in assigned.groups.keys]
     start = 0
-    for table in source.tables(settings.carry):
+    for piece in source.tables(settings.carry):
+        table = pa.table({name: without_nan(piece.column(name)) for name in settings.carry})
         codes = pa.array(assigned.codes[start : start + table.num_rows])
         start += table.num_rows
         for row in table.append_column("", codes).group_by(["", *settings.carry]).aggregate([]).to_pylist():
