@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import os
 import pickle
+import struct
 import warnings
 import zipfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from phenostream.errors import DamagedError, HostileError, NotFoundError, PhenostreamError, TooLargeError
 from phenostream.inference import read_checkpoint
+from phenostream.inference.checkpoints import _Checkpoint
 
 torch = pytest.importorskip("torch")
 
@@ -158,6 +160,40 @@ def test_the_hand_written_tensor_is_read(tmp_path: Path) -> None:
     numbers = np.arange(4, dtype="<f4")
     path = _written(tmp_path / "a.pth", _tensor("K\2K\2\x86", "K\2K\1\x86"), {"data/0": numbers.tobytes()})
     np.testing.assert_array_equal(read_checkpoint(path)["w"], numbers.reshape(2, 2))
+
+
+def _views(storages: list[str], size: int) -> bytes:
+    """A list of tensors, each a view of a whole storage of `size` numbers."""
+    count = f"J{struct.pack('<i', size).decode('latin1')}"
+    each = "".join(
+        "ctorch._utils\n_rebuild_tensor_v2\n((X\7\0\0\0storagectorch\nFloatStorage\n"
+        f"X\1\0\0\0{key}X\3\0\0\0cpu{count}tQK\0K\2\x85K\1\x85\x89ccollections\nOrderedDict\n)RtR"
+        for key in storages
+    )
+    return ("\x80\x02](" + each + "e.").encode("latin1")
+
+
+def test_a_storage_is_read_once_and_all_of_them_within_the_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many views of one storage cost one; the cap is kept before the last instruction, not after it."""
+    read = []
+    plain = zipfile.ZipFile.read
+
+    def counted(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+        read.append(entry.filename)
+        return plain(archive, entry)
+
+    monkeypatch.setattr(zipfile.ZipFile, "read", counted)
+    storage = np.arange(1_000_000, dtype="<f4").tobytes()
+    same = _written(tmp_path / "a.pth", _views(["0"] * 40, 1_000_000), {"data/0": storage})
+    found = read_checkpoint(same, most_bytes=5_000_000)
+    assert len(found) == 40
+    assert read.count("a/data/0") == 1
+    read.clear()
+    # Members may overlap in a hostile archive: what they claim together counts, not the size of the file.
+    many = _written(tmp_path / "b.pth", _views(["0", "1", "2"], 1_000_000), {f"data/{key}": storage for key in "012"})
+    with pytest.raises(TooLargeError):
+        _Checkpoint(zipfile.ZipFile(many), 9_000_000).tensors()
+    assert "a/data/2" not in read
 
 
 def test_lists_that_hold_themselves_and_each_other_end(tmp_path: Path) -> None:

@@ -305,6 +305,21 @@ def test_fixed_sizes_batches_of_one_and_integers_are_kept_to(tmp_path: Path) -> 
         model.predict(_image((3, 20, 20), "uint8"))
 
 
+def test_many_images_that_a_fixed_size_does_not_take_fare_as_one_does(tmp_path: Path) -> None:
+    model = inference.load(_pooled(tmp_path / "pooled", size=16), threads=1)
+    images = _image((3, 3, 16, 12))
+    for image, found in zip(images, model.predict_many(images), strict=True):
+        np.testing.assert_array_equal(found["flat"], model.predict(image)["flat"])
+    with pytest.raises(WrongShapeError, match="whole image"):
+        list(model.predict_many(_image((2, 3, 20, 20))))
+
+
+def test_values_beyond_the_type_of_the_graph_are_refused(tmp_path: Path) -> None:
+    model = inference.load(_pooled(tmp_path / "pooled"), threads=1)
+    with pytest.raises(NotFiniteError, match=r"beyond 3\.40282e\+38"):
+        model.predict(np.full((3, 16, 16), 1e300))
+
+
 def test_classes_are_laid_not_blended(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Concat", ["image", "level"], ["both"], axis=1),

@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from phenostream.errors import TooLargeError
 from phenostream.training import FitSettings, checkpoints, fit, registry
-from phenostream.training.batch_size import free_memory, resident_peak, search_cpu, search_gpu
+from phenostream.training.batch_size import (
+    container_memory,
+    forget_peak,
+    free_memory,
+    resident_peak,
+    search_cpu,
+    search_gpu,
+)
 
 
 class Card:
@@ -54,31 +61,64 @@ def test_other_errors_are_not_taken_for_a_full_card() -> None:
 
 
 class Machine:
-    """A process whose peak grows by `each` bytes an example over `base`; it only ever rises."""
+    """A process that took `first` bytes once, before, and takes `each` an example over `base`."""
 
-    def __init__(self, base: int, each: int) -> None:
-        self.base, self.each, self.peak = base, each, base
+    def __init__(self, base: int, each: int, first: int = 0) -> None:
+        self.base, self.each, self.peak = base, each, base + first
         self.tried: list[int] = []
 
     def __call__(self, size: int) -> None:
         self.tried.append(size)
         self.peak = max(self.peak, self.base + self.each * size)
 
+    def forget(self) -> None:
+        self.peak = self.base
 
-@given(each=st.integers(10_000, 10_000_000), cap=st.integers(10_000_000, 1_000_000_000), limit=st.integers(1, 4096))
-def test_on_a_cpu_the_cap_is_never_passed(each: int, cap: int, limit: int) -> None:
-    machine = Machine(300_000_000, each)
-    found = search_cpu(machine, limit, cap=cap, peak=lambda: machine.peak)
-    wanted = min(limit, 1 + cap // each)
+
+@given(
+    each=st.integers(10_000, 10_000_000),
+    cap=st.integers(10_000_000, 1_000_000_000),
+    limit=st.integers(1, 4096),
+    first=st.integers(0, 10**10),
+)
+def test_on_a_cpu_the_cap_is_never_passed(each: int, cap: int, limit: int, first: int) -> None:
+    machine = Machine(300_000_000, each, first)
+    found = search_cpu(machine, limit, cap=cap, peak=lambda: machine.peak, forget=machine.forget)
+    wanted = max(1, min(limit, cap // each))
     assert 1 <= found <= wanted
     # The second trial comes before any slope is known.
-    assert machine.peak - machine.base <= max(cap + each, 2 * each)
+    assert machine.peak - machine.base <= max(cap, 2 * each)
     assert found >= int(0.85 * wanted) or found == 1
 
 
 def test_the_memory_of_this_machine_is_read() -> None:
     assert 1e7 < resident_peak() < 1e12
     assert 1e6 < free_memory() < 1e14
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux only")
+def test_the_peak_begins_anew() -> None:
+    held = bytearray(200_000_000)
+    held[::4096] = b"1" * len(held[::4096])
+    high = resident_peak()
+    del held
+    forget_peak()
+    assert resident_peak() < high - 150_000_000
+
+
+def test_a_container_s_limit_counts(tmp_path: Path) -> None:
+    """Files as the kernel writes them: cgroup v2, then v1, then none and one without a limit."""
+    assert container_memory(tmp_path) == []
+    (tmp_path / "memory.max").write_text("4000000000\n")
+    (tmp_path / "memory.current").write_text("1500000000\n")
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 500000000\n")
+    assert container_memory(tmp_path) == [3_000_000_000]
+    (tmp_path / "memory.max").write_text("max\n")
+    assert container_memory(tmp_path) == []
+    (tmp_path / "memory").mkdir()
+    for name, told in (("limit_in_bytes", "1000"), ("usage_in_bytes", "3000"), ("stat", "total_inactive_file 0")):
+        (tmp_path / "memory" / f"memory.{name}").write_text(told)
+    assert container_memory(tmp_path) == [0]
 
 
 def test_a_fit_keeps_the_size_that_it_found(tmp_path: Path) -> None:

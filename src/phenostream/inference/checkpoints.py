@@ -84,7 +84,8 @@ class _Checkpoint:
 
     def __init__(self, archive: zipfile.ZipFile, most_bytes: int) -> None:
         self._archive = archive
-        self._left = most_bytes
+        self._left = self._room = most_bytes
+        self._read: dict[str, bytes] = {}
         self._members = {entry.filename: entry for entry in archive.infolist()}
         roots = [name.removesuffix("data.pkl") for name in self._members if name.rpartition("/")[2] == "data.pkl"]
         if len(roots) != 1 or len(self._members) != len(archive.infolist()):
@@ -119,8 +120,18 @@ class _Checkpoint:
             raise HostileError(f"{name} is compressed, which PyTorch never does", remedy="save the checkpoint again")
         return self._archive.read(entry)
 
+    def _stored(self, key: str) -> bytes:
+        """The bytes of a storage, read once: many tensors may be views of it."""
+        if key not in self._read:
+            entry = self._members.get(f"{self._root}data/{key}")
+            self._room -= entry.file_size if entry else 0
+            if self._room < 0:
+                raise TooLargeError("the checkpoint's storages are over the cap")
+            self._read[key] = self._member(f"data/{key}")
+        return self._read[key]
+
     def _storage(self, kind: str, key: str, count: int) -> NDArray[Any]:
-        data = self._member(f"data/{key}")
+        data = self._stored(key)
         numbers = np.frombuffer(data, _BF16 if _DTYPES[kind] == "bfloat16" else _DTYPES[kind])
         if len(numbers) < count:
             raise DamagedError(f"storage {key} holds {len(numbers):,} numbers, not {count:,}")

@@ -220,7 +220,16 @@ class Model:
             raise NotFiniteError("the image holds NaN or infinite values", remedy="fill or reject them before")
         if self._dtype.kind == "u" and not np.can_cast(images.dtype, self._dtype):
             raise WrongDtypeError(f"{self.package.name} takes {self._dtype}, not {images.dtype}")
-        return np.ascontiguousarray(images, dtype=self._dtype)
+        with np.errstate(over="ignore"):
+            fed = np.ascontiguousarray(images, dtype=self._dtype)
+        narrower = self._dtype.kind == "f" and not np.can_cast(images.dtype, self._dtype)
+        if narrower and not np.isfinite(fed).all():
+            raise NotFiniteError(
+                f"the image holds values beyond {np.finfo(self._dtype).max:g}, the largest of the {self._dtype} that"
+                f" {self.package.name} takes",
+                remedy="scale it before, or export the model with float32 inputs",
+            )
+        return fed
 
     def _kept(
         self, name: str, found: list[NDArray[Any]], place: int, image: Any, targets: Mapping[str, NDArray[Any]]
@@ -257,10 +266,11 @@ class Model:
         target[(slice(None), *outer)] = part
 
     def _together(self, images: Sequence[Any], memory_mb: float) -> Iterator[dict[str, NDArray[Any]]]:
-        if len(images) == 1:
-            yield self.predict(images[0], memory_mb=memory_mb)
+        lengths = self.frame.padded(images[0].shape[1:])
+        if len(images) == 1 or lengths != self.frame.nearest(images[0].shape[1:]):
+            yield from (self.predict(image, memory_mb=memory_mb) for image in images)
             return
-        window = [(0, length) for length in self.frame.padded(images[0].shape[1:])]
+        window = [(0, length) for length in lengths]
         found = self._run(np.stack([padded_window(image, window) for image in images]))
         for place, image in enumerate(images):
             yield {name: self._kept(name, found, place, image, {}) for name in self.package.outputs}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import resource
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -79,6 +81,7 @@ def search_cpu(
     *,
     cap: int | None = None,
     peak: Callable[[], int] | None = None,
+    forget: Callable[[], object] | None = None,
 ) -> int:
     """The largest batch up to `limit` whose memory is foreseen to stay under `cap`.
 
@@ -89,14 +92,19 @@ def search_cpu(
         trial: takes one step with a batch of that size.
         limit: the most to try.
         cap: bytes that the search may add to this process; half of what the machine has free, where not given.
-        peak: highest resident memory of this process so far, in bytes.
+        peak: highest resident memory of this process since `forget`, in bytes.
+        forget: begins the highest anew.
 
     Raises:
         TooLargeError: one example alone takes more than `cap`.
     """
-    peak, cap = peak or resident_peak, int(_CPU_SHARE * free_memory()) if cap is None else cap
+    peak, forget = peak or resident_peak, forget or forget_peak
+    cap = int(_CPU_SHARE * free_memory()) if cap is None else cap
     trial(1)  # the first step loads kernels and makes the optimizer's state
-    start = before = peak()
+    forget()  # and may have read all examples: what it took at its highest would hide what larger batches take
+    start = peak()
+    trial(1)
+    before = peak()
     size, slope = 1, 0.0
     while size < limit:
         following = min(2 * size, limit)
@@ -148,17 +156,44 @@ class _Trial:
 
 
 def free_memory() -> int:
-    """Bytes that this machine could still give out, as Linux tells; elsewhere the physical memory's half."""
+    """Bytes that this machine, or the container that this process is in, could still give out, as Linux tells.
+
+    Elsewhere the physical memory's half.
+    """
     try:
         with open("/proc/meminfo", encoding="ascii") as file:
             (line,) = (line for line in file if line.startswith("MemAvailable"))
-        return 1024 * int(line.split()[1])
+        return min(1024 * int(line.split()[1]), *container_memory())
     except (OSError, ValueError):
-        import os  # noqa: PLC0415
-
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
+def container_memory(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """Bytes that control groups leave this process, one each; none where nothing is limited. Files' cache is free.
+
+    Source: the kernel's admin guide, cgroup-v2 (memory.max, memory.current) and cgroup-v1 (memory.limit_in_bytes).
+    """
+    left = []
+    for folder, limit, used, cache in (
+        (root, "memory.max", "memory.current", "inactive_file"),
+        (root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        with suppress(OSError, ValueError):  # another version of control groups, or no limit ("max")
+            most, taken = (int((folder / name).read_text()) for name in (limit, used))
+            told = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            left.append(max(0, most - taken + int(told.get(cache, 0))))
+    return left
+
+
 def resident_peak() -> int:
-    """Highest resident memory of this process so far, in bytes."""
+    """Highest resident memory of this process since `forget_peak`, in bytes; since its start where that can't be."""
+    with suppress(OSError, ValueError), open("/proc/self/status", encoding="ascii") as file:
+        (line,) = (line for line in file if line.startswith("VmHWM"))
+        return 1024 * int(line.split()[1])
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def forget_peak() -> None:
+    """Begin the highest resident memory anew, where Linux lets a process do so."""
+    with suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")
