@@ -66,6 +66,18 @@ def test_a_replaced_file_is_measured_again_and_its_old_part_goes(plate: Make, re
     assert len(_parts(told.folder)) == 2
 
 
+def test_a_replaced_file_of_a_sample_changes_its_whole_plate(plate: Make, recipe: Make, tmp_path: Path) -> None:
+    """Its illumination is fitted anew: the parts are those that a fresh run writes."""
+    root = plate(3, plates=("P1", "P2"))
+    asked = recipe(root, correct={"method": "basic", "frames": 3, "working_size": 16})
+    before = _parts(run(asked, tmp_path / "run", executor=Inline()).folder)
+    frame = root / "P1" / "A1_s1_w1.png"
+    Image.fromarray(255 - np.asarray(Image.open(frame)) // 2).save(frame)
+    after = _parts(run(asked, tmp_path / "run", executor=Inline()).folder)
+    assert after == _parts(run(asked, tmp_path / "fresh", executor=Inline()).folder)
+    assert len(set(before) & set(after)) == 3, "the other plate's stand"
+
+
 def test_other_steps_want_another_folder(plate: Make, recipe: Make, tmp_path: Path) -> None:
     root = plate(2)
     run(recipe(root), tmp_path / "run", executor=Inline())

@@ -73,18 +73,19 @@ def make_plan(recipe: Recipe, store: Store) -> Plan:
         RecipeError: the catalog names a field twice.
     """
     samplers: dict[Name, _Sampler] = {}
+    stamped = _Stamped(store)
 
     def every() -> Iterator[values.Field]:
         for one in _expand(catalogs.units(recipe.source, store), store):
             if recipe.correct.method == "basic" and one.planes:
                 plate = (one.id.study, one.id.plate)
                 if plate not in samplers:
-                    samplers[plate] = _Sampler(recipe.correct.frames, recipe.seed)
+                    samplers[plate] = _Sampler(recipe.correct.frames, recipe.seed, stamped)
                 samplers[plate].offer(one)
             yield one
 
     everything = every()
-    chosen = _Chosen(store)
+    chosen = _Chosen(stamped)
     for one in recipe.select.apply(everything):
         chosen.add(one)
     if not len(chosen.plate_of):
@@ -115,10 +116,10 @@ def fingerprint_of(recipe: Recipe, tables: Mapping[str, str]) -> str:
 class _Chosen:
     """Collects the fields of a plan, packed as they come."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, stamped: _Stamped) -> None:
         self.plates: dict[Name, int] = {}
         self.plate_of = array("I")
-        self._store = store if isinstance(store, LocalStore) else None
+        self._stamped = stamped
         self._unplaced: list[int] = []
         self._blocks: list[bytes] = []
         self._lines: list[str] = []
@@ -128,7 +129,7 @@ class _Chosen:
         if problem_of(one):
             self._unplaced.append(len(self.plate_of))
         self.plate_of.append(self.plates.setdefault(plate, len(self.plates)))
-        self._lines.append(line(one, _stamps(one, self._store) if self._store else ()))
+        self._lines.append(self._stamped.line(one))
         if len(self._lines) == BLOCK:
             self._close()
 
@@ -182,22 +183,32 @@ def step_versions(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _stamps(one: values.Field, store: LocalStore) -> list[str]:
-    """Size and time of local files, so that a replaced file is measured again; remote blobs are taken as immutable."""
-    return [_stamp(store, key) for key in sorted({plane.key for plane in one.planes})]
+class _Stamped:
+    """Packs a field with size and time of its local files, so that a replaced one counts as another.
 
+    Remote blobs are taken as immutable.
+    """
 
-def _stamp(store: LocalStore, key: str) -> str:
-    try:
-        blob = store.arrive(key, 0, 0)
-    except PhenostreamError:  # a folder, or a file that fetching will find missing
-        return ""
-    return f"{blob.size} {blob.version}"
+    def __init__(self, store: Store) -> None:
+        self._store = store if isinstance(store, LocalStore) else None
+
+    def line(self, one: values.Field) -> str:
+        keys = sorted({plane.key for plane in one.planes}) if self._store else ()
+        return line(one, [self._stamp(key) for key in keys])
+
+    def _stamp(self, key: str) -> str:
+        assert self._store is not None
+        try:
+            blob = self._store.arrive(key, 0, 0)
+        except PhenostreamError:  # a folder, or a file that fetching will find missing
+            return ""
+        return f"{blob.size} {blob.version}"
 
 
 def _fit_key(sample: Iterable[str], recipe: Recipe) -> str:
-    identities = [json.loads(text.split("\t")[0]) for text in sample]
-    return digest([identities, recipe.correct.model_dump(mode="json"), recipe.seed, images.VERSION])
+    parts = [text.split("\t") for text in sample]
+    told = [[json.loads(identity), stamps] for identity, _, stamps in parts]
+    return digest([told, recipe.correct.model_dump(mode="json"), recipe.seed, images.VERSION])
 
 
 def _series(blobs: Mapping[str, bytes], prefix: str) -> list[bytes]:
@@ -211,18 +222,19 @@ def _blob(value: Any) -> bytes:
 class _Sampler:
     """The n fields of a plate whose seeded hash is smallest: the same ones in whatever order they come."""
 
-    def __init__(self, count: int, seed: int) -> None:
+    def __init__(self, count: int, seed: int, stamped: _Stamped) -> None:
         self._count = count
         self._seed = seed
+        self._stamped = stamped
         self._heap: list[tuple[int, str, str]] = []
 
     def offer(self, one: values.Field) -> None:
         name = f"{self._seed}\0{one.id}\0{one.id.z}"
         rank = -int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
         if len(self._heap) < self._count:
-            heapq.heappush(self._heap, (rank, name, line(one)))
+            heapq.heappush(self._heap, (rank, name, self._stamped.line(one)))
         elif (rank, name) > self._heap[0][:2]:
-            heapq.heapreplace(self._heap, (rank, name, line(one)))
+            heapq.heapreplace(self._heap, (rank, name, self._stamped.line(one)))
 
     def lines(self) -> list[str]:
         """The sampled fields, by name."""
