@@ -193,16 +193,17 @@ class _Stamped:
         self._store = store if isinstance(store, LocalStore) else None
 
     def line(self, one: values.Field) -> str:
-        keys = sorted({plane.key for plane in one.planes}) if self._store else ()
-        return line(one, [self._stamp(key) for key in keys])
+        if self._store is None:
+            return line(one)
+        return line(one, [_stamp(self._store, key) for key in sorted({plane.key for plane in one.planes})])
 
-    def _stamp(self, key: str) -> str:
-        assert self._store is not None
-        try:
-            blob = self._store.arrive(key, 0, 0)
-        except PhenostreamError:  # a folder, or a file that fetching will find missing
-            return ""
-        return f"{blob.size} {blob.version}"
+
+def _stamp(store: LocalStore, key: str) -> str:
+    try:
+        blob = store.arrive(key, 0, 0)
+    except PhenostreamError:  # a folder, or a file that fetching will find missing
+        return ""
+    return f"{blob.size} {blob.version}"
 
 
 def _fit_key(sample: Iterable[str], recipe: Recipe) -> str:
