@@ -26,7 +26,7 @@ except BlockingIOError as error:
 
 def _of_another(kind: str, folder: Path) -> str:
     command = [sys.executable, "-c", _OTHER, kind, str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout.strip()
 
 
 @pytest.mark.parametrize("kind", ["locked", "held"])
@@ -66,7 +66,7 @@ def test_a_forked_worker_that_outlives_the_holder_keeps_only_a_lock_that_it_shar
         assert process.stdout
         assert process.stdin
         assert process.stdout.readline() == "forked\n"
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=300) == 0
         assert after in _of_another(kind, tmp_path)
         process.stdin.close()
 

@@ -73,7 +73,7 @@ def browse(tmp_path, *arguments):
     profile = tmp_path / "profile"
     shutil.rmtree(profile, ignore_errors=True)
     command = [BROWSER, *FLAGS, f"--user-data-dir={profile}", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout, done.stderr
 

@@ -184,7 +184,7 @@ def dead(tmp_path: Path) -> Path:
     (folder / "spool").mkdir(parents=True)
     (folder / "ledger.db").touch()
     command = [sys.executable, "-c", _CLAIM_AND_DIE, str(tmp_path / "place"), str(folder)]
-    assert subprocess.run(command, check=False, timeout=60).returncode == -signal.SIGKILL
+    assert subprocess.run(command, check=False, timeout=300).returncode == -signal.SIGKILL
     assert (folder / "spool" / "left").is_file()
     return folder
 

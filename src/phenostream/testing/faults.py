@@ -173,7 +173,7 @@ class Injector:
         command = [_STRACE, "-q", *options, "-o", str(log), "-p", str(child)]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as tracer:  # noqa: S603
             code = self._nursery.end()
-            tracer.wait(timeout=20)
+            tracer.wait(timeout=120)
         return log.read_text(errors="replace").splitlines() if log.is_file() else [], code
 
 

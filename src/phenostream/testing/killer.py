@@ -25,7 +25,7 @@ from phenostream.testing.plates import FITTED, Result, faults_of, light_recipe, 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PATIENCE = 60.0
+_PATIENCE = 300.0
 
 
 class Nursery:
