@@ -172,6 +172,49 @@ def text_hashes(data: NDArray[np.uint8], offsets: NDArray[np.int64], seeds: NDAr
 
 
 @kernel
+def repeated_values(values: NDArray[np.uint64]) -> tuple[int, int]:
+    """Move the values that stand twice or more to the front, each once, still ascending.
+
+    Args:
+        values: (n,) ascending; changed in place.
+
+    Returns:
+        How many there are, and how many places they take beyond one each.
+    """
+    count, beyond, start = 0, 0, 0
+    for place in range(1, values.shape[0] + 1):
+        if place < values.shape[0] and values[place] == values[start]:
+            continue
+        if place - start > 1:
+            beyond += place - start - 1
+            values[count] = values[start]
+            count += 1
+        start = place
+    return count, beyond
+
+
+@kernel
+def commonest(values: NDArray[np.float64]) -> tuple[int, int, int]:
+    """How many values differ, and how often the most and the second most common of them stand there.
+
+    Args:
+        values: (n,) float32 or float64, ascending, NaN last; NaN does not count.
+    """
+    different, most, second, start = 0, 0, 0, 0
+    for place in range(1, values.shape[0] + 1):
+        if np.isnan(values[start]):
+            break
+        if place < values.shape[0] and values[place] == values[start]:
+            continue
+        size = place - start
+        different += 1
+        second = max(second, min(most, size))
+        most = max(most, size)
+        start = place
+    return different, most, second
+
+
+@kernel
 def average_ranks(
     values: NDArray[np.float64], order: NDArray[np.int32], rows: NDArray[np.bool_]
 ) -> NDArray[np.float64]:

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from phenostream.errors import OverBudgetError
-from phenostream.profiles.kernels import add_moments, grouped_order, order_statistics
+from phenostream.profiles.kernels import add_moments, commonest, grouped_order, order_statistics
 from phenostream.profiles.tables import numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -78,16 +78,44 @@ def orders(
         OverBudgetError: one column alone needs more.
     """
     layout = _Layout.of(assigned)
-    kinds = {name: _width(source.schema().field(name).type) for name in names}
     found = np.empty((len(names), len(assigned.groups.keys), len(shares) + 2))
-    start = 0
-    while start < len(names):
-        block = _fitting_block(names[start:], kinds, layout, memory)
-        for place, values in enumerate(_columns(source, block, kinds, layout)):
-            order_statistics(values, layout.order, layout.starts, np.asarray(shares, float), found[start + place])
-        start += len(block)
+    beside = 4 * len(layout.order) + 8 * int(np.diff(layout.starts).max(initial=0))
+
+    def use(place: int, values: NDArray[Any]) -> None:
+        order_statistics(values, layout.order, layout.starts, np.asarray(shares, float), found[place])
+
+    room = _Room(memory, beside, "the median", "raise `memory`, or use means", len(layout.order))
+    _held(source, names, layout.taking, room, use)
     told = found.transpose(1, 0, 2)
     return Orders(told[..., 0].astype(np.int64), told[..., 1:-1], told[..., -1])
+
+
+def frequencies(source: Source, names: Sequence[str], rows: NDArray[np.bool_], *, memory: int) -> NDArray[np.int64]:
+    """How many values of each column differ, and how often its most and second most common one stand there.
+
+    Columns are held and sorted in place, as many at a time as `memory` bytes allow.
+
+    Args:
+        source: rows.
+        names: columns of numbers.
+        rows: (n,) which rows take part.
+        memory: bytes for columns.
+
+    Returns:
+        (columns, 3); NaN does not count.
+
+    Raises:
+        OverBudgetError: one column alone needs more.
+    """
+    found = np.empty((len(names), 3), np.int64)
+
+    def use(place: int, values: NDArray[Any]) -> None:
+        values.sort()
+        found[place] = commonest(values)
+
+    room = _Room(memory, 0, "counting the values", "raise `memory`, or leave out the rule frequency", int(rows.sum()))
+    _held(source, names, rows, room, use)
+    return found
 
 
 def triangle(source: Source, names: Sequence[str], rows: NDArray[np.bool_], centre: Floats, scale: Floats) -> Floats:
@@ -186,34 +214,72 @@ def _pieces(source: Source, names: Sequence[str], assigned: Assigned) -> Iterato
         start += table.num_rows
 
 
-def _fitting_block(names: Sequence[str], kinds: dict[str, Any], layout: _Layout, memory: int) -> list[str]:
-    rows = len(layout.order)
-    longest = int(np.diff(layout.starts).max(initial=0))
-    left = memory - 4 * rows - 8 * longest
-    block: list[str] = []
-    for name in names:
-        left -= np.dtype(kinds[name]).itemsize * rows
-        if left < 0:
-            break
-        block.append(name)
-    if not block:
-        raise OverBudgetError(
-            f"the median of {rows:,} rows needs {(memory - left) >> 20:,} MiB, `memory` is {memory >> 20:,} MiB",
-            remedy="raise `memory`, fit by plate, or use means",
-        )
-    return block
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """Bytes for columns, and what is said where they are too few.
+
+    Attributes:
+        memory: in all.
+        beside: of these for other things.
+        what: needs them.
+        remedy: what to do.
+        rows: of each column.
+    """
+
+    memory: int
+    beside: int
+    what: str
+    remedy: str
+    rows: int
+
+    def columns(self, sizes: NDArray[np.int64]) -> int:
+        """How many columns of `sizes` bytes, from the first, it holds. Raises OverBudgetError where it is none."""
+        found = int(np.searchsorted(np.cumsum(sizes), self.memory - self.beside, side="right"))
+        if not found:
+            need, have = ((self.beside + int(sizes[0])) / (1 << 20), self.memory / (1 << 20))
+            raise OverBudgetError(
+                f"{self.what} of {self.rows:,} rows needs {need:,.1f} MiB, `memory` is {have:,.1f} MiB",
+                remedy=self.remedy,
+            )
+        return found
 
 
-def _columns(source: Source, names: Sequence[str], kinds: dict[str, Any], layout: _Layout) -> list[NDArray[Any]]:
-    made = [np.empty(len(layout.order), kinds[name]) for name in names]
+def _held(
+    source: Source, names: Sequence[str], rows: NDArray[np.bool_] | None, room: _Room,
+    use: Callable[[int, NDArray[Any]], None],
+) -> None:  # fmt: skip
+    """Give `use` each column and its place; it may change the values, and must not keep them.
+
+    As many columns at a time are held as there is room for, each read once; a file of columns gives them without
+    touching the others.
+    """
+    kinds = [_width(source.schema().field(name).type) for name in names]
+    sizes = np.array([room.rows * np.dtype(kind).itemsize for kind in kinds], np.int64)
+    start = 0
+    while start < len(names):
+        block = slice(start, start + room.columns(sizes[start:]))
+        _use_block(_columns(source, names[block], kinds[block], rows, room.rows), start, use)
+        start = block.stop
+
+
+def _use_block(block: list[NDArray[Any]], start: int, use: Callable[[int, NDArray[Any]], None]) -> None:
+    # A function of its own: what it names is gone before the next block is read.
+    for place, values in enumerate(block, start):
+        use(place, values)
+
+
+def _columns(
+    source: Source, names: Sequence[str], kinds: Sequence[Any], rows: NDArray[np.bool_] | None, count: int
+) -> list[NDArray[Any]]:
+    made = [np.empty(count, kind) for kind in kinds]
     read = put = 0
     for table in source.tables(names):
-        taking = None if layout.taking is None else layout.taking[read : read + table.num_rows]
-        count = table.num_rows if taking is None else int(taking.sum())
+        taking = None if rows is None else rows[read : read + table.num_rows]
+        size = table.num_rows if taking is None else int(taking.sum())
         for values, name in zip(made, names, strict=True):
             piece = numbers(table.column(name))
-            values[put : put + count] = piece if taking is None else piece[taking]
-        read, put = read + table.num_rows, put + count
+            values[put : put + size] = piece if taking is None else piece[taking]
+        read, put = read + table.num_rows, put + size
     return made
 
 

@@ -62,3 +62,16 @@ def replaced():
         return table
 
     return replace
+
+
+@pytest.fixture
+def bytes_a_row(peak_memory, monkeypatch):
+    """How many bytes each further row takes: work on tables of 10,000 and 30,000 rows, in pieces of 1,000."""
+    monkeypatch.setattr("phenostream.profiles.tables.PIECE_ROWS", 1000)
+
+    def measured(make, work):
+        work(make(2000))
+        few, many = (peak_memory(lambda made=made: work(made)) for made in map(make, (10_000, 30_000)))
+        return (many - few) / 20_000
+
+    return measured

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from phenostream.errors import NotFoundError, RecipeError
@@ -25,7 +26,7 @@ def test_as_pandas_with_holes(cells, names, replaced, method):
     for name in names:
         np.testing.assert_allclose(found[name].to_numpy(), wanted[name].to_numpy(), rtol=1e-12)
     assert found["Metadata_Object_Count"].to_pylist() == [20] * 12
-    assert done.told == {"rows": 240, "groups": 12, "empty": {names[0]: 3}}
+    assert done.told == {"rows": 240, "groups": 12, "empty": {names[0]: 3}, "duplicate_ids": 0}
 
 
 def test_metadata_is_carried_where_it_is_one_value(cells):
@@ -54,3 +55,21 @@ def test_columns_that_are_not_there(cells):
         operate(cells(), "aggregate", carry=["Metadata_Nothing"])
     with pytest.raises(RecipeError, match="by"):
         operate(cells(), "aggregate", by=[])
+
+
+@pytest.mark.parametrize("name", ["aggregate", "consensus", "normalise"])
+def test_cells_that_count_twice_are_told(cells, name):
+    by = {} if name == "normalise" else {"by": ["Metadata_Plate", "Metadata_Well"]}
+    table = pa.concat_tables([cells(), cells().slice(10, 3)])
+    assert operate(cells(), name, **by).told["duplicate_ids"] == 0
+    assert operate(table, name, **by).told["duplicate_ids"] == 3
+    without = table.set_column(0, table.schema.field(0), pa.nulls(243, pa.string()))
+    assert operate(without, name, **by).told["duplicate_ids"] == 0
+    assert "duplicate_ids" not in operate(table.drop_columns(["CellId"]), name, **by).told
+
+
+def test_ids_that_do_not_fit_are_not_counted_and_it_is_told(cells):
+    table = pa.concat_tables([cells(), cells()])
+    done = operate(table, "aggregate", method="mean", memory=8 * 480 - 1)
+    assert done.told["duplicate_ids"] is None
+    assert operate(table, "aggregate", method="mean", memory=8 * 480).told["duplicate_ids"] == 240

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from phenostream.errors import NotFoundError, RecipeError
+from phenostream.errors import NotFoundError, OverBudgetError, RecipeError
 from phenostream.profiles.matching import match_points
 from phenostream.profiles.operating import operate
 from phenostream.profiles.operations import merge
@@ -124,13 +125,17 @@ def fields(tmp_path):
     return make
 
 
+def joined_within(memory, done):
+    """`done`, whose rows are joined in `memory` bytes; the places that were compared before need more."""
+    return replace(done, source=replace(done.source, memory=memory))
+
+
 @pytest.mark.parametrize("memory", [1 << 30, 50_000, 1000])
 @pytest.mark.parametrize("way", ["same", "reversed", "shuffled"])
 def test_files_are_joined_piece_by_piece_whatever_their_order(fields, way, memory):
     order = {"same": range(40), "reversed": range(39, -1, -1), "shuffled": np.random.default_rng(2).permutation(40)}
     left, right = fields(order[way])
-    settings = merge.Settings(table=Path("unused"), memory=memory, **KEYS)
-    done = merge.merged(left, right, settings)
+    done = joined_within(memory, merge.merged(left, right, merge.Settings(table=Path("unused"), **KEYS)))
     found = done.table()
     assert found.num_rows == done.source.count() == 1200
     assert found["CP__Area"].to_pylist() == found["DP__Deep"].to_pylist() == whole(left)["Area"].to_pylist()
@@ -144,7 +149,7 @@ def test_files_are_joined_piece_by_piece_whatever_their_order(fields, way, memor
 def test_a_table_in_step_is_read_once(fields, way, often):
     left, right = fields(range(40) if way == "same" else range(39, -1, -1))
     counted = Counted(right)
-    done = merge.merged(left, counted, merge.Settings(table=Path("unused"), memory=8_000, **KEYS))
+    done = joined_within(8_000, merge.merged(left, counted, merge.Settings(table=Path("unused"), **KEYS)))
     before = counted.begun
     list(done.source.tables(["CP__Area", "DP__Deep"]))
     # One more for the size of a row.
@@ -164,3 +169,32 @@ def test_the_cost_is_the_least_there_is(first, second, seed):
     costs = np.minimum(cdist(one, two), limit)
     best = costs[linear_sum_assignment(costs)].sum()
     assert away.sum() + (min(first, second) - len(rows_)) * limit == pytest.approx(best)
+
+
+def grid(count, shift=0.0, name="Area"):
+    """`count` cells in fields of 1,000."""
+    cell, field = np.arange(count) % 1000, np.arange(count) // 1000
+    table = {
+        "Metadata_Plate": ["P"] * count, "Metadata_Well": [f"W{one}" for one in field],
+        "Location_Center_X": cell % 40 * 40.0 + shift, "Location_Center_Y": cell // 40 * 40.0 + shift,
+        name: np.zeros(count),
+    }  # fmt: skip
+    return with_columns(pa.table(table), [Column(name, "feature")])
+
+
+def test_places_that_do_not_fit_are_refused():
+    with pytest.raises(OverBudgetError, match=r"the places of 4,000 cells of both tables need 0.2 MiB"):
+        operate(grid(2000), "merge", table=grid(2000, 1.0, "Deep"), memory=44 * 4000 - 1, **KEYS)
+    done = operate(grid(2000), "merge", table=grid(2000, 1.0, "Deep"), memory=44 * 4000, **KEYS)
+    assert done.told["pairs"] == 2000
+    with pytest.raises(OverBudgetError, match=r"4,000 cells of both tables need 0.5 MiB"):
+        operate(grid(2000), "merge", table=grid(2000, 20.0, "Deep"), memory=44 * 4000, **KEYS)
+
+
+def test_memory_a_cell(bytes_a_row):
+    """What is refused beyond `memory`, 44 bytes a cell of either table, is what is held."""
+
+    def make(count):
+        return grid(count), grid(count, 1.0, "Deep")
+
+    assert bytes_a_row(make, lambda sides: operate(sides[0], "merge", table=sides[1], **KEYS)) / 2 < 48

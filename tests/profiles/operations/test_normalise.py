@@ -37,7 +37,7 @@ def test_by_plate_on_controls_as_scikit_learn(cells, names, method, scaler):
     for one in np.unique(plate):
         wanted = scaler().fit(values[(plate == one) & control]).transform(values[plate == one])
         np.testing.assert_allclose(matrix(done.table(), names)[plate == one], wanted, rtol=1e-11, atol=1e-11)
-    assert done.told == {"groups": 3, "features": 3, "spreadless": {}}
+    assert done.told == {"groups": 3, "features": 3, "spreadless": {}, "duplicate_ids": 0}
 
 
 def test_mad_as_scipy(cells, names):

@@ -9,6 +9,7 @@ import pytest
 from phenostream.errors import NotFoundError, OverBudgetError, RecipeError
 from phenostream.profiles.operating import operate
 from phenostream.profiles.rank_correlation import rank_correlations
+from phenostream.profiles.statistics import frequencies
 from phenostream.profiles.tables import Held, open_table, write_table
 
 
@@ -42,6 +43,39 @@ def test_variance_zero_means_constant(cells, names, replaced):
     table = replaced(cells(), **{names[0]: np.full(240, 0.1), names[1]: 1e-9 * np.arange(240)})
     done = operate(table, "select", rules=["variance"], variance=0)
     assert done.fitted["feature"].to_pylist() == [names[0]]
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 8 * 200])
+def test_frequencies_as_pandas(tmp_path, memory):
+    rng = np.random.default_rng(4)
+    values = np.round(np.exp(rng.normal(size=(260, 6))), 1)
+    values[:, 1:3][rng.random((260, 2)) < 0.3] = np.nan
+    values[:, 3] = np.nan
+    values[:, 4] = np.where(rng.random(260) < 0.5, -0.0, 0.0)
+    values[:, 5] = np.arange(260)
+    table = pa.table({f"f{place}": values[:, place].astype(np.float32 if place == 5 else float) for place in range(6)})
+    rows = rng.permutation(260) < 200
+    write_table(Held(table), tmp_path / "values.parquet", rows=50)
+    found = frequencies(open_table(tmp_path / "values.parquet"), table.column_names, rows, memory=memory)
+    frame = table.to_pandas()[rows]
+    for (different, most, second), name in zip(found.tolist(), frame, strict=True):
+        counts = [*frame[name].value_counts().tolist(), 0, 0]
+        assert (different, most, second) == (frame[name].nunique(), counts[0], counts[1])
+
+
+def test_values_that_do_not_fit_are_refused(cells):
+    with pytest.raises(OverBudgetError, match="counting the values of 240 rows"):
+        operate(cells(), "select", rules=["frequency"], memory=8 * 240 - 1)
+    assert operate(cells(), "select", rules=["frequency"], memory=8 * 240).told["left_out"] == {}
+
+
+def test_memory_of_frequency(bytes_a_row, cells):
+    """Eight bytes a row of `memory`, four for the groups and a mask; while the groups are counted 21."""
+
+    def work(table):
+        operate(table, "select", rules=["frequency"], memory=8 * table.num_rows)
+
+    assert bytes_a_row(cells, work) < 24
 
 
 def test_negative_correlation_counts_on_request(cells, names, replaced):

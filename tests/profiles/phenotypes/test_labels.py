@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from phenostream.errors import DamagedError, NotFoundError, RecipeError
 from phenostream.profiles.phenotypes import labelled
 from phenostream.values import Column, with_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 
 def table(**more: object) -> pa.Table:
@@ -54,6 +61,34 @@ def test_constant_and_empty_features_are_counted_exclusions() -> None:
 
 def test_rows_without_label_take_no_part() -> None:
     assert len(labelled(table(Metadata_Phenotype=[None, None, *(["round", "long"] * 9)]))) == 18
+
+
+def test_an_empty_text_is_no_label_and_is_counted() -> None:
+    found = labelled(table(Metadata_Phenotype=["", None, "", *(["round", "long"] * 8), "round"]))
+    assert found.classes == ("long", "round")
+    assert len(found) == 17
+    assert found.excluded["unlabelled"] == 3
+    assert found.excluded["classes"] == []
+    assert labelled(table()).excluded["unlabelled"] == 0
+
+
+def test_memory_holds_the_labelled_rows(tmp_path: Path, peak_memory: Callable[[Callable[[], object]], int]) -> None:
+    """Ten times the rows, as many labels: as much memory, but for a tenth."""
+    peaks = []
+    for pieces in (1, 2, 20):
+        with pq.ParquetWriter(tmp_path / "cells.parquet", wide(0).schema) as writer:
+            for place in range(pieces):
+                writer.write_table(wide(100 if place == 0 else 0))
+        peaks.append(peak_memory(lambda: labelled(tmp_path / "cells.parquet", groups={})))
+    assert peaks[2] < 1.1 * peaks[1]
+
+
+def wide(labels: int) -> pa.Table:
+    rng = np.random.default_rng(0)
+    known = ["round" if row % 2 else "long" for row in range(labels)]
+    columns: dict[str, object] = {"Metadata_Phenotype": pa.array(known + [None] * (2000 - labels), pa.string())}
+    columns |= {f"f{place}": rng.normal(size=2000) for place in range(20)}
+    return with_columns(pa.table(columns), [Column(f"f{place}") for place in range(20)])
 
 
 def test_what_is_wrong_is_named() -> None:

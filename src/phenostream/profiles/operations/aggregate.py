@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from pydantic import ByteSize, Field
 
 from phenostream.errors import RecipeError
+from phenostream.profiles.duplicates import CountedIds
 from phenostream.profiles.groups import assign, plain, without_nan
 from phenostream.profiles.operating import Features, Names, OperationSettings, Outcome
 from phenostream.profiles.statistics import moments, orders
@@ -39,7 +40,9 @@ def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) 
 
     Returns:
         The key, `carry`, the count (int64), and the features as float64, NaN where a group has no value of one.
-        Told: ``rows``, ``groups``, and ``empty`` (features without any value in a group, by feature: groups).
+        Told: ``rows``, ``groups``, ``empty`` (features without any value in a group, by feature: groups), and
+        ``duplicate_ids`` (rows that count although their ``CellId`` stood before; None where the ids do not fit into
+        `memory`, eight bytes each; absent in a table without ids).
 
     Raises:
         NotFoundError: a column that is not there, or no rows.
@@ -56,7 +59,9 @@ def aggregated(
     schema = source.schema()
     require(schema, settings.carry)
     names = [name for name in feature_names(schema, settings.features) if name not in settings.by]
-    assigned = assign(source, settings.by)
+    ids = CountedIds(source, settings.memory)
+    assigned = assign(ids, settings.by)
+    duplicates = ids.told()
     order = _order(assigned, schema)
     keys = {name: column.take(order) for name, column in assigned.groups.columns(schema).items()}
     carried = {name: column.take(order) for name, column in _carried(source, assigned, settings).items()}
@@ -65,7 +70,7 @@ def aggregated(
     features = {name: np.ascontiguousarray(values[:, place]) for place, name in enumerate(names)}
     table = pa.table({**keys, **carried, **counted, **features})
     empty = {name: int(n) for name, n in zip(names, np.isnan(values).sum(axis=0), strict=True) if n}
-    told = {"rows": int(assigned.sizes.sum()), "groups": table.num_rows, "empty": empty}
+    told = {"rows": int(assigned.sizes.sum()), "groups": table.num_rows, "empty": empty, **duplicates}
     return Outcome(Held(_described(table, schema, settings)), told)
 
 

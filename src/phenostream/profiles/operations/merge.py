@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path  # noqa: TC003  (pydantic reads it)
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,10 @@ import numpy as np
 import pyarrow as pa
 from pydantic import ByteSize, ConfigDict, Field
 
-from phenostream.errors import RecipeError
+from phenostream.errors import OverBudgetError, RecipeError
 from phenostream.profiles.groups import Groups, as_text
+from phenostream.profiles.growing import Growing
+from phenostream.profiles.kernels import grouped_order
 from phenostream.profiles.matching import match_points
 from phenostream.profiles.operating import Names, OperationSettings, Outcome
 from phenostream.profiles.side_by_side import Joined, Pairs
@@ -20,13 +23,14 @@ from phenostream.profiles.tables import open_table, require
 from phenostream.values import Column, columns_of, with_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from phenostream.profiles.tables import Source
 
 DISTANCE = "Metadata_Match_Distance"
+_REASONS = ("no-field", "no-place", "unmatched")
 
 
 class Settings(OperationSettings):
@@ -47,16 +51,36 @@ class Settings(OperationSettings):
         ("CP__", "DP__"), description="put before every column that is no key: of these rows, of the other table"
     )
     memory: ByteSize = Field(
-        ByteSize(2 << 30), description="bytes of the other table that are held where its fields come in another order"
+        ByteSize(2 << 30),
+        description="bytes for the places of all cells (about 44 each, 130 of one without partner); then for rows"
+        " of the other table where its fields come in another order",
     )
+
+
+#: Bytes of a row while pairs are sought: its field and place; and its order, partner, distance and pair beside them.
+_PLACE, _PAIRING = 20, 24
+#: Bytes of a pair, and of what tells about a row without partner beside the text of its keys.
+_PAIR, _ALONE = 24, 96
 
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """Field and place of every row of one table."""
+    """Field and place of every row of one table.
+
+    Attributes:
+        codes: (n,) number of the row's field.
+        points: (n, 2) x and y, NaN where there is none.
+    """
 
     codes: NDArray[np.int32]
     points: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def placed(self, start: int = 0, stop: int | None = None) -> NDArray[np.bool_]:
+        """Whether each row has a place."""
+        return np.asarray(~np.isnan(self.points[start:stop]).any(axis=1))
 
 
 def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) -> Outcome:
@@ -66,9 +90,10 @@ def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) 
     optimal assignment, found by the Hungarian method. No pair lies further apart than `limit`. The pairs stand in the
     order of these rows.
 
-    Both tables are read twice, and only fields and places of all cells are held (about 70 bytes a cell); rows are
-    joined piece by piece when they are read. Where the other table has its fields in another order, as many of its rows
-    are held as `memory` has room for, and it is read again for the next ones.
+    Both tables are read twice, and only fields and places of all cells are held (about 44 bytes a cell of either table,
+    130 of one without partner); rows are joined piece by piece when they are read. Where the other table has its
+    fields in another order, as many of its rows are held as `memory` has room for, and it is read again for the next
+    ones.
 
     Returns:
         The keys, both tables' other columns with their prefixes, and ``Metadata_Match_Distance`` (pixels). Rejected:
@@ -79,6 +104,7 @@ def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) 
     Raises:
         RecipeError: the same columns on both sides and no prefixes to tell them apart.
         NotFoundError: a column that is not there.
+        OverBudgetError: fields and places of all cells need more than `memory`.
     """
     del fitted
     return merged(source, open_table(settings.table), settings)
@@ -89,9 +115,13 @@ def merged(source: Source, other: Source, settings: Settings) -> Outcome:
     schema, renamed = _schema(source, other, settings)
     groups = Groups(settings.by)
     places = (settings.places, settings.other_places or settings.places)
-    sides = [_side(table, names, groups, settings) for table, names in zip((source, other), places, strict=True)]
-    pairs = _pairs(sides[0], sides[1], len(groups.keys), settings.limit)
-    told_apart = zip(sides, sides[::-1], (pairs.first, pairs.second), settings.prefixes, strict=True)
+    left = _side(source, places[0], groups, settings, rows=0)
+    right = _side(other, places[1], groups, settings, rows=len(left))
+    rows = len(left) + len(right)
+    _refuse_above(settings.memory, (_PLACE + _PAIRING) * rows, rows)
+    pairs = _pairs(left, right, len(groups.keys), settings.limit)
+    _refuse_above(settings.memory, _needed(rows, len(pairs.first), groups), rows)
+    told_apart = zip((left, right), (right, left), (pairs.first, pairs.second), settings.prefixes, strict=True)
     alone = [_alone(side, opposite, taken, groups, prefix) for side, opposite, taken, prefix in told_apart]
     told = {
         "pairs": len(pairs.first),
@@ -100,62 +130,83 @@ def merged(source: Source, other: Source, settings: Settings) -> Outcome:
         "median_distance": float(np.median(pairs.distances)) if len(pairs.first) else None,
         "largest_distance": float(pairs.distances.max()) if len(pairs.first) else None,
     }
-    joined = Joined(source, other, pairs, schema, *renamed, DISTANCE, settings.memory)
+    joined = Joined(source, other, pairs, schema, *renamed, DISTANCE, settings.memory - _PAIR * len(pairs.first))
     return Outcome(joined, told, rejected=pa.concat_tables(alone))
 
 
-def _side(source: Source, places: tuple[str, str], groups: Groups, settings: Settings) -> _Side:
+def _needed(rows: int, pairs: int, groups: Groups) -> int:
+    """Bytes while the rows without partner are told."""
+    text = sum(4 + max((len(str(key[place]).encode()) for key in groups.keys), default=0)
+               for place in range(len(groups.by)))  # fmt: skip
+    return _PLACE * rows + _PAIR * pairs + (_ALONE + text) * (rows - 2 * pairs)
+
+
+def _refuse_above(memory: int, need: int, rows: int) -> None:
+    if need > memory:
+        raise OverBudgetError(
+            f"the places of {rows:,} cells of both tables need {need / (1 << 20):,.1f} MiB, `memory` is"
+            f" {memory / (1 << 20):,.1f} MiB",
+            remedy="raise `memory`, or merge plate by plate",
+        )
+
+
+def _side(source: Source, places: tuple[str, str], groups: Groups, settings: Settings, *, rows: int) -> _Side:
+    """Fields and places of `source`, where `rows` are held already."""
     require(source.schema(), [*settings.by, *places])
-    codes, points = [], []
+    codes, points = Growing(np.int32), Growing(np.float64, (2,))
     for table in source.tables(list(dict.fromkeys([*settings.by, *places]))):
+        held = rows + len(codes) + table.num_rows
+        _refuse_above(settings.memory, _PLACE * held, held)
         # Keys are compared as text: one program's site 1 is the other's "1".
         keys = pa.table({name: as_text(table.column(name)) for name in settings.by})
-        codes.append(groups.codes(keys))
-        points.append(matrix(table, places))
-    return _Side(np.concatenate(codes), np.concatenate(points))
+        codes.add(groups.codes(keys))
+        points.add(matrix(table, places))
+    return _Side(codes.taken(), points.taken())
 
 
 def _pairs(left: _Side, right: _Side, groups: int, limit: float) -> Pairs:
-    found: list[tuple[Any, Any, Any]] = []
-    sides = [_by_group(side, groups) for side in (left, right)]
-    for mine, theirs in zip(*sides, strict=True):
+    partner, away = np.full(len(left), -1, np.int32), np.empty(len(left))
+    for mine, theirs in zip(_by_group(left, groups), _by_group(right, groups), strict=True):
         if len(mine) and len(theirs):
-            one, two, away = match_points(left.points[mine], right.points[theirs], limit)
-            found.append((mine[one], theirs[two], away))
-    if not found:
-        return Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
-    first, second, distances = (np.concatenate(part) for part in zip(*found, strict=True))
-    order = np.argsort(first, kind="stable")
-    return Pairs(first[order], second[order], distances[order])
+            one, two, distances = match_points(left.points[mine], right.points[theirs], limit)
+            partner[mine[one]], away[mine[one]] = theirs[two], distances
+    first = np.flatnonzero(partner >= 0)
+    return Pairs(first, partner[first].astype(np.int64), away[first])
 
 
-def _by_group(side: _Side, groups: int) -> list[NDArray[np.int64]]:
+def _by_group(side: _Side, groups: int) -> Iterator[NDArray[np.int32]]:
     """Row numbers of each group, those without a place left out."""
-    there = np.flatnonzero(~np.isnan(side.points).any(axis=1))
-    order = there[np.argsort(side.codes[there], kind="stable")]
-    return np.split(order, np.searchsorted(side.codes[order], np.arange(1, groups)))
+    codes = np.where(side.placed(), side.codes, np.int32(groups))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(codes, minlength=groups + 1))])
+    order = np.empty(len(codes), np.int32)
+    grouped_order(codes, starts, order)
+    del codes
+    for start, stop in pairwise(starts[:-1]):
+        yield order[start:stop]
 
 
 def _alone(side: _Side, other: _Side, taken: NDArray[np.int64], groups: Groups, prefix: str) -> pa.Table:
-    left = np.ones(len(side.codes), bool)
+    left = np.ones(len(side), bool)
     left[taken] = False
     rows = np.flatnonzero(left)
-    fields = np.isin(side.codes[rows], other.codes)
-    placed = ~np.isnan(side.points[rows]).any(axis=1)
-    reasons = np.where(~fields, "no-field", np.where(placed, "unmatched", "no-place"))
+    there = np.zeros(len(groups.keys), bool)
+    there[other.codes] = True
+    codes = side.codes[rows]
+    points = side.points[rows]
+    word = np.where(~there[codes], 0, np.where(np.isnan(points).any(axis=1), 1, 2)).astype(np.int8)
     keys = {
-        name: pa.array([groups.keys[code][place] for code in side.codes[rows]], pa.string())
+        name: pa.array([key[place] for key in groups.keys], pa.string()).take(codes)
         for place, name in enumerate(groups.by)
     }
     return pa.table({
-        "side": pa.array([prefix] * len(rows), pa.string()), "row": rows, **keys,
-        "x": side.points[rows, 0], "y": side.points[rows, 1], "reason": pa.array(reasons.astype(str), pa.string()),
+        "side": pa.repeat(pa.scalar(prefix, pa.string()), len(rows)), "row": rows, **keys,
+        "x": points[:, 0].copy(), "y": points[:, 1].copy(), "reason": pa.array(_REASONS, pa.string()).take(word),
     })  # fmt: skip
 
 
 def _reasons(table: pa.Table) -> dict[str, int]:
-    words, counts = np.unique(np.array(table.column("reason").to_pylist(), dtype=str), return_counts=True)
-    return dict(zip(words.tolist(), counts.tolist(), strict=True))
+    counts: Any = table.column("reason").value_counts()
+    return dict(sorted((one["values"], one["counts"]) for one in counts.to_pylist()))
 
 
 def _schema(

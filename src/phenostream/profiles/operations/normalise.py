@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
+from phenostream.profiles.duplicates import CountedIds
 from phenostream.profiles.fitted import Scales, dropped, mapped
 from phenostream.profiles.groups import assign, refuse_unfitted
 from phenostream.profiles.operating import FitSettings, Names, Outcome
@@ -57,7 +58,9 @@ def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) 
     Returns:
         The rows with the chosen features replaced, float32 where they were float32, float64 otherwise. Fitted: one row
         a group and feature: ``count``, ``centre``, ``scale``. Told: ``groups``, ``features``, ``spreadless`` (by
-        feature: in how many groups), ``dropped_rows`` and ``dropped_groups``.
+        feature: in how many groups), ``dropped_rows`` and ``dropped_groups``, and where something is fitted
+        ``duplicate_ids`` (rows whose ``CellId`` stood before; None where the ids do not fit into `memory`, eight bytes
+        each; absent in a table without ids).
 
     Raises:
         RecipeError: a group without enough rows to fit on (a plate without controls), unless they are to be dropped.
@@ -69,10 +72,16 @@ def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) 
             mapped(source, scales), {"groups": len(scales.groups.keys), "features": len(scales.names)}, fitted
         )
     names = feature_names(source.schema(), settings.features)
-    assigned = assign(source, settings.by, settings.controls)
+    ids = CountedIds(source, settings.memory)
+    assigned = assign(ids, settings.by, settings.controls)
+    duplicates = ids.told()
     poor = refuse_unfitted(assigned, settings.least, drop=settings.unfitted == "drop")
     scales = fit(source, names, assigned, settings)
-    told = {"groups": len(assigned.groups.keys) - len(poor), "features": len(names), **_spreadless(scales, poor)}
+    told = {
+        "groups": len(assigned.groups.keys) - len(poor),
+        "features": len(names),
+        **_spreadless(scales, poor),
+    } | duplicates
     if len(poor):
         source, scales, more = dropped(source, scales, assigned, poor)
         told |= more

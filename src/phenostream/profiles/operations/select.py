@@ -14,12 +14,10 @@ from phenostream.errors import NotFoundError, RecipeError
 from phenostream.profiles.groups import assign, refuse_unfitted
 from phenostream.profiles.operating import FitSettings, Names, Outcome
 from phenostream.profiles.rank_correlation import rank_correlations
-from phenostream.profiles.statistics import correlations, moments
+from phenostream.profiles.statistics import correlations, frequencies, moments
 from phenostream.profiles.tables import Mapped, feature_names, numbers, require
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from phenostream.profiles.groups import Assigned
     from phenostream.profiles.tables import Source
 
@@ -63,6 +61,7 @@ def operate(source: Source, settings: Settings, fitted: pa.Table | None = None) 
 
     Raises:
         RecipeError: no feature would be left, or a rule lacks its settings.
+        OverBudgetError: frequency or rank correlation of more rows than `memory` allows.
     """
     names = feature_names(source.schema(), settings.features)
     if fitted is None:
@@ -143,16 +142,12 @@ def _outlier(rows: _Rows, names: list[str], settings: Settings) -> Found:
 
 
 def _frequency(rows: _Rows, names: list[str], settings: Settings) -> Found:
-    width = max(1, int(settings.memory // (24 * rows.number)))
     found = {}
-    for start in range(0, len(names), width):
-        block = names[start : start + width]
-        for name, values in _columns(rows, block).items():
-            _, counts = np.unique(values[~np.isnan(values)], return_counts=True)
-            top = np.sort(counts)[-2:]
-            ratio = float(top[0] / top[1]) if len(top) == 2 else 0.0
-            if ratio < settings.frequency or len(counts) / rows.number < settings.unique:
-                found[name] = ratio if ratio < settings.frequency else len(counts) / rows.number
+    counts = frequencies(rows.source, names, rows.assigned.codes >= 0, memory=settings.memory)
+    for name, (different, most, second) in zip(names, counts.tolist(), strict=True):
+        ratio, share = second / most if most else 0.0, different / rows.number
+        if ratio < settings.frequency or share < settings.unique:
+            found[name] = ratio if ratio < settings.frequency else share
     return found
 
 
@@ -216,14 +211,3 @@ def _range(rows: _Rows, names: list[str]) -> tuple[Found, Found]:
             least[name] = min(least[name], float(values.min(initial=np.inf)))
             most[name] = max(most[name], float(values.max(initial=-np.inf)))
     return least, most
-
-
-def _columns(rows: _Rows, names: Sequence[str]) -> dict[str, Any]:
-    pieces: dict[str, list[Any]] = {name: [] for name in names}
-    start = 0
-    for table in rows.source.tables(names):
-        taking = rows.assigned.codes[start : start + table.num_rows] >= 0
-        start += table.num_rows
-        for name in names:
-            pieces[name].append(numbers(table.column(name))[taking])
-    return {name: np.concatenate(found) for name, found in pieces.items()}

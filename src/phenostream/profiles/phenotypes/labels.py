@@ -40,7 +40,8 @@ class Labelled:
         label: (n,) place of each cell's class in `classes`.
         groups: what cells share, by name of the split: ``image``, ``well``, ``plate``; (n,) text each.
         ids: (n,) identity of each cell.
-        excluded: what was left out: ``classes`` (cells by class and reason), ``features`` (names by reason).
+        excluded: what was left out: ``classes`` (cells by class and reason), ``features`` (names by reason),
+            ``unlabelled`` (rows without label).
     """
 
     values: NDArray[np.float64]
@@ -74,10 +75,11 @@ def labelled(
     exclude: Sequence[str] = (),
     least: int = LEAST,
 ) -> Labelled:
-    """Read labelled cells from a table.
+    """Read labelled cells from a table; memory holds these and one piece of it.
 
     Args:
-        where: a table in memory, a Parquet file or folder, a run folder; rows without label take no part.
+        where: a table in memory, a Parquet file or folder, a run folder; rows without label (null, or an empty
+            text) take no part, counted.
         label: column of the class.
         groups: columns that name what cells share, by split; image, well and plate where their columns are
             there when None.
@@ -96,8 +98,11 @@ def labelled(
     keys = list(dict.fromkeys([label, *(name for columns in sharing.values() for name in columns)]))
     require(source.schema(), keys)
     has_id = CELL_ID in source.schema().names
-    table = pa.concat_tables(list(source.tables([*keys, *([CELL_ID] if has_id else []), *names])))
-    table = table.filter(pc.is_valid(table.column(label)))
+    pieces = source.tables(list(dict.fromkeys([*keys, *([CELL_ID] if has_id else []), *names])))
+    # Of a table of any size only the labelled rows are held.
+    parts, rows = zip(*((_with_label(piece, label), piece.num_rows) for piece in pieces), strict=True)
+    table = pa.concat_tables(parts)
+    unlabelled = sum(rows) - table.num_rows
     truth = _texts(table, label)
     kept, excluded = _classes(truth, exclude, least)
     table, truth = table.filter(pa.array(kept)), truth[kept]
@@ -105,7 +110,7 @@ def labelled(
     classes, codes = np.unique(truth, return_inverse=True)
     values, chosen, poor = _features(table, names)
     shared = {name: _joined(table, columns) for name, columns in sharing.items()}
-    left_out = {"classes": excluded, "features": poor}
+    left_out = {"classes": excluded, "features": poor, "unlabelled": unlabelled}
     return Labelled(values, chosen, tuple(map(str, classes)), codes.ravel(), shared, ids, left_out)
 
 
@@ -115,6 +120,12 @@ def _known(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
     )  # fmt: skip
     wanted = {"image": image, "well": ("Metadata_Plate", "Metadata_Well"), "plate": ("Metadata_Plate",)}
     return {name: columns for name, columns in wanted.items() if set(columns) <= set(schema.names)}
+
+
+def _with_label(table: pa.Table, label: str) -> pa.Table:
+    there = _texts(table, label) != ""
+    # A slice of a table keeps all of it.
+    return table if there.all() else table.take(np.flatnonzero(there))
 
 
 def _classes(truth: NDArray[Any], exclude: Sequence[str], least: int) -> tuple[NDArray[np.bool_], list[dict[str, Any]]]:
