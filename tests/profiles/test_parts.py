@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from phenostream.errors import DamagedError, HostileError, LedgerError, NotFoundError, TooLargeError
-from phenostream.profiles import part_bytes, part_metadata, part_schema, parts, read_part
+from phenostream.profiles import iter_profiles, part_bytes, part_metadata, part_schema, parts, read_part
 from phenostream.values import columns_of
 
 PNG = b"\x89PNG\r\n\x1a\n\xff\x00"
@@ -168,6 +168,153 @@ def test_too_many_rows_are_refused(tmp_path, monkeypatch):
     pq.write_table(pa.table({"a": range(11)}), path)
     with pytest.raises(TooLargeError, match="11 rows"):
         read_part(path)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """2.1 GiB of decoded float64 in one row group of the size that pyarrow writes by default, nearly all null."""
+    path = tmp_path_factory.mktemp("large") / "large.parquet"
+    empty = pa.nulls(1 << 20, pa.float64())
+    numbers = pa.array(np.arange(1 << 20, dtype=np.float32))
+    table = pa.table({"Cells_AreaShape_Area": numbers} | {f"Cells_AreaShape_F{place}": empty for place in range(264)})
+    pq.write_table(table, path)
+    assert pq.read_metadata(path).num_row_groups == 1
+    return path
+
+
+def test_a_large_row_group_gives_its_schema_and_some_columns(large):
+    assert len(part_schema(large)) == 265
+    assert read_part(large, ["Cells_AreaShape_Area"])["Cells_AreaShape_Area"].to_numpy()[-1] == (1 << 20) - 1
+    with pytest.raises(TooLargeError, match=r"columns asked for \(ask for fewer columns, or .* profiles.iter_profiles"):
+        read_part(large)
+
+
+@pytest.mark.slow
+def test_a_large_row_group_comes_whole_in_pieces(large):
+    """What the remedy says: each piece within its bytes, nothing held beside it."""
+    before, start = pa.total_allocated_bytes(), 0
+    for piece in iter_profiles(large):
+        assert piece.nbytes <= parts.PIECE_BYTES
+        assert pa.total_allocated_bytes() - before < 3 * parts.PIECE_BYTES
+        assert piece["Cells_AreaShape_Area"][0].as_py() == start
+        start += piece.num_rows
+    assert start == 1 << 20
+
+
+def mixed(rows=5000):
+    """Every kind of column that such tables hold."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(0, 9, rows)
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    return pa.table({
+        "well": pa.array([None if place % 7 == 0 else f"A{place % 5}" for place in range(rows)]),
+        "name": [f"cell {place}" for place in range(rows)],
+        "a.b": rng.normal(size=rows),
+        "number": pa.array(range(rows), pa.int64(), mask=np.arange(rows) % 3 == 0),
+        "good": np.arange(rows) % 2 == 0,
+        "when": pa.array(np.arange(rows), pa.timestamp("us")),
+        "outline": pa.ListArray.from_arrays(ends, pa.array(rng.integers(0, 99, ends[-1]), pa.int16())),
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [None, ["outline", "well"], ["a.b"]])
+def test_pieces_are_the_same_rows(tmp_path, monkeypatch, names):
+    monkeypatch.setattr(parts, "PIECE_BYTES", 1 << 12)
+    monkeypatch.setattr(parts, "_held", lambda _: 0)
+    table = mixed()
+    pq.write_table(table, tmp_path / "p.parquet", row_group_size=2000, data_page_size=1 << 10)
+    names = names or table.column_names
+    with pa.OSFile(str(tmp_path / "p.parquet")) as source, parts.opened(source, "p") as file:
+        groups = [file.group(place, names) for place in range(file.groups)]
+        pieces = [piece for place in range(file.groups) for piece in file.pieces(place, names, rows=300)]
+    assert pa.concat_tables(groups).equals(table.select(names))
+    assert pa.concat_tables(pieces).equals(table.select(names))
+    assert max(piece.num_rows for piece in pieces) <= 300
+    assert len(pieces) > len(groups)
+
+
+@pytest.mark.parametrize("columns", [16, 17, 40])
+def test_many_columns_are_read_some_at_a_time_and_stay_in_order(tmp_path, columns):
+    table = pa.table({f"c{place}": np.arange(3) * place for place in range(columns)})
+    pq.write_table(table, tmp_path / "p.parquet")
+    names = table.column_names[::-1]
+    assert read_part(tmp_path / "p.parquet", names).equals(table.select(names))
+    (piece,) = pieces_of(tmp_path / "p.parquet", names)
+    assert piece.equals(table.select(names))
+
+
+def test_columns_that_are_no_larger_than_their_pages_come_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "PIECE_BYTES", 1 << 10)
+    values = np.random.default_rng(0).normal(size=20_000)
+    pq.write_table(pa.table({"s": values, "t": values}), tmp_path / "p.parquet", use_dictionary=["s"])
+    assert [len(pieces_of(tmp_path / "p.parquet", [name])) for name in "st"] == [1, 1]
+    pq.write_table(pa.table({"s": np.tile(values, 20)}), tmp_path / "p.parquet")
+    assert len(pieces_of(tmp_path / "p.parquet", ["s"])) > 1
+
+
+def pieces_of(path, names=("s",)):
+    """The pieces of the first row group."""
+    with pa.OSFile(str(path)) as source, parts.opened(source, path) as file:
+        return list(file.pieces(0, names))
+
+
+def test_pages_that_unfold_without_end_are_refused(tmp_path, monkeypatch):
+    """One page of zeros a column, a thousand times larger than stored: read row by row it would be in memory whole."""
+    monkeypatch.setattr(parts, "PIECE_BYTES", 1 << 20)
+    monkeypatch.setattr(parts, "MAX_DECODED_BYTES", 8 << 20)
+    path = tmp_path / "bomb.parquet"
+    options = {"use_dictionary": False, "compression": "zstd", "row_group_size": 1 << 24}
+    options |= {"data_page_size": 1 << 30, "max_rows_per_page": 1 << 30}
+    pq.write_table(pa.table({"s": np.zeros(2_000_000)}), path, **options)
+    assert path.stat().st_size < 20_000
+    before = pa.total_allocated_bytes()
+    with pytest.raises(HostileError, match="unfold"):
+        pieces_of(path)
+    assert pa.total_allocated_bytes() - before < 1 << 20
+    rng = np.random.default_rng(0)
+    pq.write_table(pa.table({"s": rng.normal(size=2_000_000)}), path, **options)
+    assert sum(piece.num_rows for piece in pieces_of(path)) == 2_000_000
+
+
+def test_a_dictionary_that_unfolds_in_one_piece_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "PIECE_BYTES", 1 << 20)
+    indices = pa.array(np.zeros(1_000_000, np.int32))
+    bomb = pa.table({"s": pa.DictionaryArray.from_arrays(indices, pa.array(["x" * 50_000]))})
+    pq.write_table(bomb, tmp_path / "bomb.parquet")
+    with pytest.raises(HostileError, match="repeats"):
+        pieces_of(tmp_path / "bomb.parquet")
+
+
+def test_lists_of_unknown_length_are_refused_where_they_may_be_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "PIECE_BYTES", 1 << 10)
+    monkeypatch.setattr(parts, "MAX_DECODED_BYTES", 1 << 20)
+    long = pa.ListArray.from_arrays([0, 300_000], pa.array(np.zeros(300_000, np.int32)))
+    pq.write_table(pa.table({"s": long, "t": [1]}), tmp_path / "p.parquet")
+    with pytest.raises(TooLargeError, match="bytes of lists"):
+        pieces_of(tmp_path / "p.parquet")
+    assert pieces_of(tmp_path / "p.parquet", ["t"])[0]["t"].to_pylist() == [1]
+
+
+def test_claims_of_more_pages_than_there_are_bytes(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "PIECE_BYTES", 1 << 10)
+    path = tmp_path / "p.parquet"
+    pq.write_table(pa.table({"s": np.random.default_rng(0).normal(size=100_000)}), path, use_dictionary=False)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4] + whole[500_000:])
+    with pytest.raises(DamagedError, match="bytes of pages"):
+        pieces_of(path)
+
+
+def test_no_damaged_piece_passes_as_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "PIECE_BYTES", 1 << 10)
+    path = tmp_path / "p.parquet"
+    table = pa.table({"s": np.random.default_rng(0).normal(size=100_000)})
+    pq.write_table(table, path, use_dictionary=False, write_page_checksum=True)
+    whole = bytearray(path.read_bytes())
+    whole[400_000] ^= 4
+    path.write_bytes(whole)
+    with pytest.raises(DamagedError, match="damaged"):
+        pieces_of(path)
 
 
 def test_honest_dictionaries_come_back_as_text(tmp_path):

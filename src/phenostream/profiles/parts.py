@@ -29,13 +29,19 @@ from phenostream.profiles.schema import CELL_ID, is_outline
 from phenostream.values import columns_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 PART_VERSION = 1
 MAX_FILE_BYTES = 2 << 30
 MAX_ROWS = 1 << 24
 MAX_DECODED_BYTES = 2 << 30
+#: Of a row group that decodes to more than this, so much is decoded at a time.
+PIECE_BYTES = 256 << 20
+#: How many times larger than stored the pages of a large row group may be. Features hardly shrink at all.
+MAX_UNFOLDING = 100
 
+_BUFFER = 64 << 10
+_AT_ONCE = 16
 _VERSION_KEY = b"phenostream.part_version"
 # Parquet's key-value metadata is UTF-8 by specification, and readers in Rust refuse a file that breaks it.
 _BINARY = b"data:application/octet-stream;base64,"
@@ -89,7 +95,7 @@ def read_part(path: str | Path, columns: Sequence[str] | None = None, *, sha256:
     Raises:
         NotFoundError: no such file, or no such column.
         DamagedError: bytes that are not what they were: a wrong hash or checksum, a broken file.
-        TooLargeError: the file claims more rows or bytes than any part has, refused before decoding.
+        TooLargeError: the columns claim more rows or bytes than any part has, refused before decoding.
         HostileError: a small file that would decode to an absurd size.
         LedgerError: written by a newer version.
     """
@@ -145,7 +151,7 @@ def part_schema(path: str | Path) -> pa.Schema:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """An open Parquet file whose claims were checked.
+    """An open Parquet file; what it claims of the columns that are asked for is checked before they are decoded.
 
     Attributes:
         schema: columns and roles, dictionaries as the plain type they stand for.
@@ -156,35 +162,86 @@ class Checked:
     schema: pa.Schema
     metadata: Mapping[bytes, bytes]
     groups: int
-    _file: pq.ParquetFile
+    _claims: pq.FileMetaData
+    _source: Any
     _path: str | Path
 
     def group(self, number: int, names: Sequence[str]) -> pa.Table:
-        """The columns `names` of one row group; dictionaries are expanded only after their size is known."""
+        """The columns `names` of one row group; dictionaries are expanded only after their size is known.
+
+        Raises:
+            TooLargeError: they claim more than 2 GiB.
+            HostileError: a small file that would decode to an absurd size.
+            DamagedError: pages that are not what was written.
+        """
         with _named(self._path):
-            table = self._file.read_row_group(number, columns=list(names), use_threads=False).select(list(names))
-            for place, field in enumerate(table.schema):
-                if pa.types.is_dictionary(field.type):
-                    packed = table.column(place)
-                    _check_expanded(packed, field.name, self._path)
-                    table = table.set_column(place, self.schema.field(field.name), packed.cast(field.type.value_type))
-            return table.replace_schema_metadata(None)
+            chunks = _chunks(self._claims, number, names)
+            if (claimed := sum(map(_decoded, chunks))) > MAX_DECODED_BYTES:
+                raise TooLargeError(
+                    f"{self._path} claims {claimed} bytes in one row group for the columns asked for",
+                    remedy="ask for fewer columns, or read it piece by piece with profiles.iter_profiles",
+                )
+            file = self._opened(chunks)
+            # What decoding needs beside a column's numbers stays in memory until all columns of one call are read.
+            few = [list(names[start : start + _AT_ONCE]) for start in range(0, len(names), _AT_ONCE)] or [[]]
+            read = [self._plain(file.read_row_group(number, columns=some, use_threads=False), some) for some in few]
+            return read[0] if len(read) == 1 else _beside(read)
+
+    def pieces(self, number: int, names: Sequence[str], *, rows: int = 65_536) -> Iterator[pa.Table]:
+        """The columns `names` of one row group; of a large one some rows at a time.
+
+        A row group of more than 256 MiB comes in pieces of at most so many bytes and at most `rows` rows. Beside the
+        piece memory holds the page and the dictionary that each of the columns stands at; where these would be no less
+        than the columns themselves, up to 2 GiB come whole.
+
+        Raises:
+            TooLargeError: lists that claim more than 2 GiB in one row group: how long the longest is is not known.
+            HostileError, DamagedError: as :meth:`group`.
+        """
+        chunks = _chunks(self._claims, number, names)
+        told = self._claims.row_group(number).num_rows
+        claimed = sum(map(_decoded, chunks))
+        if claimed <= max(PIECE_BYTES, min(sum(map(_held, chunks)), MAX_DECODED_BYTES)):
+            yield self.group(number, names)
+            return
+        _check_pages(chunks, names, self._source.size(), self._path)
+        most = max(1, min(rows, PIECE_BYTES * told // claimed))
+        read = 0
+        with _named(self._path):
+            file = self._opened(chunks)
+            for batch in file.iter_batches(most, row_groups=[number], columns=list(names), use_threads=False):
+                read += batch.num_rows
+                yield self._plain(pa.Table.from_batches([batch]), names)
+        if read != told:
+            raise DamagedError(f"{self._path} has {read} rows in a group that claims {told}", remedy="write it again")
+
+    def _opened(self, chunks: Sequence[pq.ColumnChunkMetaData]) -> pq.ParquetFile:
+        # Read ahead, all columns would be in memory whole before the first page is decoded, brought by other threads.
+        return pq.ParquetFile(
+            self._source, metadata=self._claims, page_checksum_verification=True, pre_buffer=False,
+            buffer_size=_BUFFER, read_dictionary=_dictionaries(chunks),
+        )  # fmt: skip
+
+    def _plain(self, read: pa.Table, names: Sequence[str]) -> pa.Table:
+        table = read.select(list(names))
+        for place, field in enumerate(table.schema):
+            if pa.types.is_dictionary(field.type):
+                packed = table.column(place)
+                _check_expanded(packed, field.name, self._path)
+                table = table.set_column(place, self.schema.field(field.name), packed.cast(field.type.value_type))
+        return table.replace_schema_metadata(None)
 
 
 @contextmanager
 def opened(source: Any, path: str | Path) -> Iterator[Checked]:
     """`source` as a checked Parquet file; what breaks inside is named DamagedError."""
     with _named(path):
-        file = pq.ParquetFile(source, page_checksum_verification=True)
+        file = pq.ParquetFile(source, pre_buffer=False)
         metadata = file.metadata.metadata or {}
         _check_version(metadata, path)
-        _check_claims(file.metadata, path)
+        _check_rows(file.metadata, path)
         schema = pa.schema([_unpacked(field) for field in file.schema_arrow])
-        if packed := _dictionaries(file.metadata):
-            file = pq.ParquetFile(
-                source, metadata=file.metadata, page_checksum_verification=True, read_dictionary=packed
-            )
-        yield Checked(schema, metadata, file.num_row_groups, file, path)
+        yield Checked(schema, metadata, file.num_row_groups, file.metadata, source, path)
 
 
 def _unpacked(field: pa.Field[Any]) -> pa.Field[Any]:
@@ -235,16 +292,46 @@ def _check_version(metadata: Mapping[bytes, bytes], path: str | Path) -> None:
         )
 
 
-def _check_claims(metadata: pq.FileMetaData, path: str | Path) -> None:
-    for place in range(metadata.num_row_groups):
-        group = metadata.row_group(place)
-        chunks = [group.column(column) for column in range(group.num_columns)]
-        claimed = sum(max(chunk.total_uncompressed_size, chunk.num_values * _width(chunk)) for chunk in chunks)
-        if group.num_rows > MAX_ROWS or claimed > MAX_DECODED_BYTES:
-            raise TooLargeError(
-                f"{path} claims {group.num_rows} rows, {claimed} bytes, in one row group",
-                remedy="write it in row groups of a million rows at most",
-            )
+def _check_rows(metadata: pq.FileMetaData, path: str | Path) -> None:
+    most = max((metadata.row_group(place).num_rows for place in range(metadata.num_row_groups)), default=0)
+    if most > MAX_ROWS:
+        raise TooLargeError(
+            f"{path} claims {most} rows in one row group", remedy=f"write it in row groups of at most {MAX_ROWS} rows"
+        )
+
+
+def _check_pages(chunks: Sequence[pq.ColumnChunkMetaData], names: Sequence[str], size: int, path: str | Path) -> None:
+    """Refuse what decoding some rows at a time would not keep small: long lists, and pages that unfold without end."""
+    wanted = set(names)
+    lists = sum(_decoded(chunk) for chunk in chunks if chunk.path_in_schema not in wanted)
+    if lists > MAX_DECODED_BYTES:
+        raise TooLargeError(f"{path} claims {lists} bytes of lists in one row group", remedy="write it in smaller ones")
+    stored = sum(chunk.total_compressed_size for chunk in chunks)
+    if stored > size:
+        raise DamagedError(f"{path} claims {stored} bytes of pages, it has {size}", remedy="copy it again")
+    pages = sum(chunk.total_uncompressed_size for chunk in chunks)
+    if pages > max(MAX_DECODED_BYTES, MAX_UNFOLDING * stored):
+        raise HostileError(
+            f"{path} claims to unfold {stored} bytes into {pages}", remedy="do not open it: no program wrote it"
+        )
+
+
+def _chunks(metadata: pq.FileMetaData, number: int, names: Sequence[str]) -> list[pq.ColumnChunkMetaData]:
+    """What the footer says of the columns `names` in one row group; a list has a name of its own below its column's."""
+    group, wanted = metadata.row_group(number), set(names)
+    chunks = (group.column(place) for place in range(group.num_columns))
+    return [chunk for chunk in chunks if not wanted.isdisjoint(_prefixes(chunk.path_in_schema))]
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    yield path
+    while "." in path:
+        path = path.rpartition(".")[0]
+        yield path
+
+
+def _decoded(chunk: pq.ColumnChunkMetaData) -> int:
+    return int(max(chunk.total_uncompressed_size, chunk.num_values * _width(chunk)))
 
 
 def _width(chunk: pq.ColumnChunkMetaData) -> int:
@@ -258,15 +345,20 @@ def _is_text(chunk: pq.ColumnChunkMetaData) -> bool:
     return bool(chunk.physical_type == "BYTE_ARRAY")
 
 
-def _dictionaries(metadata: pq.FileMetaData) -> list[str]:
-    names = set()
-    for place in range(metadata.num_row_groups):
-        group = metadata.row_group(place)
-        for column in range(group.num_columns):
-            chunk = group.column(column)
-            if _is_text(chunk) and chunk.has_dictionary_page and "." not in chunk.path_in_schema:
-                names.add(chunk.path_in_schema)
-    return sorted(names)
+def _dictionaries(chunks: Iterable[pq.ColumnChunkMetaData]) -> list[str]:
+    """The text columns to be left packed until the size of what they stand for is added up."""
+    packed = (chunk for chunk in chunks if _is_text(chunk) and chunk.has_dictionary_page)
+    return sorted({chunk.path_in_schema for chunk in packed if "." not in chunk.path_in_schema})
+
+
+def _held(chunk: pq.ColumnChunkMetaData) -> int:
+    """About what decoding some rows of a column at a time keeps of it: a page, its dictionary twice."""
+    return min(_decoded(chunk), 2 << 20 if chunk.has_dictionary_page else 1 << 18)
+
+
+def _beside(tables: Sequence[pa.Table]) -> pa.Table:
+    schema = pa.schema([field for table in tables for field in table.schema])
+    return pa.Table.from_arrays([column for table in tables for column in table.columns], schema=schema)
 
 
 def _check_expanded(column: Any, name: str, path: str | Path) -> None:

@@ -43,7 +43,7 @@ def read_profiles(path: str | Path, columns: Sequence[str] | None = None, *, vie
 
 
 def iter_profiles(path: str | Path, columns: Sequence[str] | None = None, *, view: View = "all") -> Iterator[pa.Table]:
-    """As :func:`read_profiles`, one part (or row group) at a time, all of the same schema.
+    """As :func:`read_profiles`, one part (or row group, or piece of a large one) at a time, all of the same schema.
 
     Memory holds one part at a time, whatever the size of the run. At least one table comes, with no rows where there
     are none.
@@ -96,7 +96,7 @@ class _Run:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One Parquet file, row group by row group."""
+    """One Parquet file, row group by row group, large ones piece by piece."""
 
     path: Path
 
@@ -106,7 +106,7 @@ class _File:
     def tables(self, names: Sequence[str]) -> Iterator[pa.Table]:
         with pa.OSFile(str(self.path), "rb") as source, opened(source, self.path) as file:
             for place in range(file.groups):
-                yield file.group(place, names)
+                yield from file.pieces(place, names)
 
 
 def _source(path: Path) -> _Source:

@@ -107,7 +107,7 @@ class Files:
         return sum(_rows(path) for path in self.paths)
 
     def tables(self, names: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """One row group at a time, cut to pieces where it is larger; a column that a file lacks is null."""
+        """Row group by row group, in pieces where one is larger; a column that a file lacks is null."""
         wanted = list(self._schema.names) if names is None else list(names)
         schema = pa.schema([self._schema.field(name) for name in wanted])
         empty = True
@@ -307,16 +307,17 @@ def redescribed(table: pa.Table, like: pa.Schema, extra: Sequence[Column] = ()) 
 
 def _groups(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
     with pa.OSFile(str(path), "rb") as stream, opened(stream, path) as file:
-        have = [name for name in names if name in file.schema.names]
-        sizes = _sizes(path) if not have else [0] * file.groups
-        for place, size in zip(range(file.groups), sizes, strict=True):
-            yield file.group(place, have) if have else pa.table({"": pa.nulls(size)})
+        known = set(file.schema.names)
+        have = [name for name in names if name in known]
+        if have:
+            for place in range(file.groups):
+                yield from file.pieces(place, have, rows=PIECE_ROWS)
+            return
+    rows = _rows(path)
+    for start in range(0, rows, PIECE_ROWS):
+        yield pa.table({"": pa.nulls(min(PIECE_ROWS, rows - start))})
 
 
 def _rows(path: Path) -> int:
-    return sum(_sizes(path))
-
-
-def _sizes(path: Path) -> list[int]:
     told = pq.read_metadata(path)
-    return [told.row_group(place).num_rows for place in range(told.num_row_groups)]
+    return sum(told.row_group(place).num_rows for place in range(told.num_row_groups))

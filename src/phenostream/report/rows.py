@@ -129,9 +129,10 @@ class ParquetRows:
         wanted = pa.schema([self._schema.field(name) for name in names])
         with pa.OSFile(str(self.path), "rb") as source, opened(source, self.path) as file:
             for place in range(file.groups):
-                whole = conform(file.group(place, list(names)), wanted)
-                for start in range(0, whole.num_rows, PIECE):
-                    yield Piece(whole.slice(start, PIECE))
+                for read in file.pieces(place, list(names), rows=PIECE):
+                    whole = conform(read, wanted)
+                    for start in range(0, whole.num_rows, PIECE):
+                        yield Piece(whole.slice(start, PIECE))
 
 
 @dataclass(slots=True)
