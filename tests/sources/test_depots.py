@@ -71,7 +71,27 @@ def test_a_large_file_goes_in_several_parts_and_is_read_back(remote: RemoteDepot
 
 def test_a_depot_survives_pickling(depot: LocalDepot | RemoteDepot) -> None:
     depot.put("one", b"1")
-    assert pickle.loads(pickle.dumps(depot)).read("one") == b"1"
+    again = pickle.loads(pickle.dumps(depot))
+    assert again.read("one") == b"1"
+    again.put("two", b"2")
+    assert depot.read("two") == b"2"
+
+
+@pytest.mark.parametrize("below", ["", "study"])
+def test_nothing_is_written_behind_a_share_that_is_gone(tmp_path: Path, below: str) -> None:
+    """Unmounted, an empty folder stays where the share was."""
+    (tmp_path / "mnt" / "share").mkdir(parents=True)
+    depot = LocalDepot(str(tmp_path / "mnt" / "share" / below))
+    depot.put("one", b"1")
+    (tmp_path / "mnt" / "share").rename(tmp_path / "away")
+    (tmp_path / "mnt" / "share").mkdir()
+    with pytest.raises(NotFoundError, match="mounted"):
+        depot.put("two", b"2")
+    assert not list((tmp_path / "mnt" / "share").iterdir())
+    (tmp_path / "mnt" / "share").rmdir()
+    (tmp_path / "away").rename(tmp_path / "mnt" / "share")
+    depot.put("two", b"2")
+    assert depot.read("two") == b"2"
 
 
 def test_keys_stay_inside(depot: LocalDepot | RemoteDepot) -> None:

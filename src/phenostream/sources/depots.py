@@ -110,14 +110,20 @@ def open_depot(
     return LocalDepot(base, options)
 
 
+def _number(folder: Path) -> tuple[int, int]:
+    told = folder.stat()
+    return told.st_dev, told.st_ino
+
+
 class LocalDepot(LocalStore):
     """A folder, as a rule of a share that is mounted: temporary name, fsync, rename, fsync of the folder."""
+
+    _known: tuple[int, int] | None = None  # device and number of the folder that the first file went into
 
     def put(self, key: str, content: Content) -> None:
         """See `Depot`."""
         root = folder_of(self.base)
-        if not root.is_dir() and not root.parent.is_dir():  # never on the disk that hides behind a missing mount
-            raise NotFoundError(f"there is no folder {root.parent}", remedy="is the share mounted?")
+        self._refuse_another(root)
         target = root / checked(key)
         try:
             with temporary(target) as file:
@@ -129,6 +135,13 @@ class LocalDepot(LocalStore):
                         shutil.copyfileobj(source, file, _CHUNK)
         except PermissionError as error:
             raise ForbiddenError(f"{target} may not be written", remedy="change the folder's permissions") from error
+        self._known = self._known or _number(root)
+
+    def _refuse_another(self, root: Path) -> None:
+        """Never write to the disk that hides behind a missing mount."""
+        there = root if self._known or root.is_dir() else root.parent
+        if not there.is_dir() or (self._known and _number(root) != self._known):
+            raise NotFoundError(f"there is no folder {there} any more, or another one", remedy="is the share mounted?")
 
     def delete(self, keys: Iterable[str]) -> None:
         """See `Depot`."""

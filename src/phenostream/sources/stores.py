@@ -107,7 +107,7 @@ class LocalStore:
         self._transport = _transport(self.base, self.options)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return LocalStore, (self.base, self.options)
+        return type(self), (self.base, self.options)
 
     def __repr__(self) -> str:
         return f"LocalStore({self.base!r})"
