@@ -11,7 +11,8 @@ from phenostream.compiled import kernel
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LEVELS = 65535  # what energies are rounded to: sorting by radix is several times faster
+_LEVELS = 65535  # what energies are rounded to: sorting is counting then
+_MANY = 1 << 31  # pixels whose places do not fit 32 bits
 
 
 def basins(energy: NDArray[np.float32], inside: NDArray[np.bool_], depth: float) -> NDArray[np.int32]:
@@ -29,16 +30,43 @@ def basins(energy: NDArray[np.float32], inside: NDArray[np.bool_], depth: float)
     Returns:
         (Y, X) int32: 0 outside; numbers are positive, with gaps.
     """
-    level = np.pad(np.rint(np.clip(energy, 0, 1) * _LEVELS).astype(np.uint16), 1)
-    place = np.flatnonzero(np.pad(inside, 1))
-    order = place[np.argsort(_LEVELS - level.ravel()[place], kind="stable")]
+    shape = energy.shape[0] + 2, energy.shape[1] + 2
+    level = np.zeros(shape, np.uint16)
+    for row, into in zip(energy, level[1:-1, 1:-1], strict=True):
+        into[...] = np.rint(np.clip(row, 0, 1) * _LEVELS)
+    order = _downward(level, inside, np.zeros(np.count_nonzero(inside), np.int32 if level.size < _MANY else np.int64))
     labels = np.zeros(level.size, np.int32)
-    _flood(order, level.ravel(), _neighbours(level.shape[1]), int(np.ceil(depth * _LEVELS)), labels)
-    return np.ascontiguousarray(labels.reshape(level.shape)[1:-1, 1:-1])
+    _flood(order, level.ravel(), _neighbours(shape[1]), int(np.ceil(depth * _LEVELS)), labels)
+    return np.ascontiguousarray(labels.reshape(shape)[1:-1, 1:-1])
 
 
 def _neighbours(width: int) -> NDArray[np.int64]:
     return np.array([-width, -1, 1, width, -width - 1, -width + 1, width - 1, width + 1])
+
+
+@kernel
+def _downward(
+    level: NDArray[np.uint16], inside: NDArray[np.bool_], order: NDArray[np.integer[Any]]
+) -> NDArray[np.integer[Any]]:
+    """Fill `order` with the places of pixels `inside` in `level`, which has a rim, from the highest down.
+
+    Equals stand as in the image.
+    """
+    start = np.zeros(_LEVELS + 2, np.int64)
+    rows, columns = inside.shape
+    for y in range(rows):
+        for x in range(columns):
+            if inside[y, x]:
+                start[_LEVELS - level[y + 1, x + 1] + 1] += 1
+    for one in range(_LEVELS):
+        start[one + 1] += start[one]
+    for y in range(rows):
+        for x in range(columns):
+            if inside[y, x]:
+                below = _LEVELS - level[y + 1, x + 1]
+                order[start[below]] = (y + 1) * (columns + 2) + x + 1
+                start[below] += 1
+    return order
 
 
 @kernel
@@ -51,7 +79,11 @@ def _root(parent: NDArray[np.int32], label: Any) -> Any:
 
 @kernel
 def _flood(
-    order: NDArray[np.int64], level: NDArray[np.uint16], near: NDArray[np.int64], depth: int, labels: NDArray[np.int32]
+    order: NDArray[np.integer[Any]],
+    level: NDArray[np.uint16],
+    near: NDArray[np.int64],
+    depth: int,
+    labels: NDArray[np.int32],
 ) -> None:
     parent = np.zeros(order.size + 1, np.int32)
     peak = np.zeros(order.size + 1, np.int32)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from phenostream.compiled import kernel
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -120,16 +122,10 @@ class Borders(NamedTuple):
 def known(fragments: Labels, planes: Planes) -> Known:
     """What is known of each of `fragments`, 1 to N."""
     count = int(fragments.max(initial=0))
-    place = np.flatnonzero(fragments)
-    owner = fragments.ravel()[place] - 1
-    y, x = np.divmod(place, fragments.shape[1])
-    probability, depth, contact, energy, bright = (plane.ravel()[place] for plane in planes)
-    edge = _edge(fragments > 0).ravel()[place]
-    rim = (y == 0) | (x == 0) | (y == fragments.shape[0] - 1) | (x == fragments.shape[1] - 1)
-    terms = (None, y, x, y * y, x * x, y * x, probability, depth, contact, bright, bright * bright)
-    beside = (rim, edge, edge * probability, edge * bright)
-    sums = Sums(*(np.bincount(owner, term, minlength=count).astype(np.float64) for term in (*terms, *beside)))
-    return Known(sums, *(_greatest(owner, values, count) for values in (energy, probability)))
+    sums, most = np.zeros((count, len(Sums._fields))), np.zeros((count, 2))
+    probability, depth, contact, energy, bright = (np.ascontiguousarray(plane) for plane in planes)
+    _add(fragments, probability, depth, contact, energy, bright, sums, most)
+    return Known(Sums(*sums.T), *most.T)
 
 
 def borders(fragments: Labels, planes: Planes) -> Borders:
@@ -203,13 +199,43 @@ def facts(
     return np.stack(columns, axis=1).astype(np.float64)
 
 
-def _edge(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels beside the background; the image's border is none."""
-    out = np.zeros_like(inside)
-    for view, same in ((out, inside), (out.T, inside.T)):
-        view[:-1] |= same[:-1] & ~same[1:]
-        view[1:] |= same[1:] & ~same[:-1]
-    return out
+@kernel
+def _add(  # noqa: PLR0913, PLR0917  (compiled code takes arrays, not objects)
+    fragments: Labels, probability: Image, depth: Image, contact: Image, energy: Image, bright: Image,
+    sums: Floats, most: Floats,
+) -> None:  # fmt: skip
+    """Add each pixel to what is known of its fragment; no array of the image's size is made."""
+    last, end = fragments.shape[0] - 1, fragments.shape[1] - 1
+    for y in range(last + 1):
+        for x in range(end + 1):
+            owner = fragments[y, x] - 1
+            if owner < 0:
+                continue
+            here = sums[owner]
+            here[0] += 1
+            here[1] += y
+            here[2] += x
+            here[3] += y * y
+            here[4] += x * x
+            here[5] += y * x
+            here[6] += probability[y, x]
+            here[7] += depth[y, x]
+            here[8] += contact[y, x]
+            here[9] += bright[y, x]
+            here[10] += bright[y, x] * bright[y, x]
+            if y == 0 or x == 0 or y == last or x == end:
+                here[11] += 1
+            if (
+                (y > 0 and fragments[y - 1, x] == 0)
+                or (x > 0 and fragments[y, x - 1] == 0)
+                or (y < last and fragments[y + 1, x] == 0)
+                or (x < end and fragments[y, x + 1] == 0)
+            ):
+                here[12] += 1
+                here[13] += probability[y, x]
+                here[14] += bright[y, x]
+            most[owner, 0] = max(most[owner, 0], energy[y, x])
+            most[owner, 1] = max(most[owner, 1], probability[y, x])
 
 
 def _greatest(owner: NDArray[np.integer], values: NDArray[np.floating], count: int) -> Floats:

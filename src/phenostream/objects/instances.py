@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from phenostream.objects.basins import basins
+from phenostream.objects.labels import areas
 from phenostream.objects.level import fill_holes
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def instances(maps: NDArray[Any], diameter: float, rule: Rule = RULE) -> Labels:
     inside = fill_holes(probability > rule.foreground, _HOLE * diameter**2)
     energy = ndimage.gaussian_filter(depth * (1 - rule.contact * contact), rule.smooth * diameter)
     labels = basins(energy, inside, rule.saddle)
-    area = np.bincount(labels.ravel())
+    area = areas(labels)
     total = np.bincount(labels.ravel(), weights=probability.ravel())
     keep = (area >= rule.least * math.pi / 4 * diameter**2) & (total >= rule.sure * area)
     keep[0] = False
@@ -68,6 +69,6 @@ def instances(maps: NDArray[Any], diameter: float, rule: Rule = RULE) -> Labels:
 
 def typical_diameter(labels: NDArray[Any]) -> float | None:
     """Median over the objects of `labels` (Y, X) of a disc's diameter of their area, in pixels; None without any."""
-    area = np.bincount(np.asarray(labels).ravel())[1:]
+    area = areas(np.asarray(labels))[1:]
     area = area[area > 0]
     return 2 * math.sqrt(float(np.median(area)) / math.pi) if area.size else None

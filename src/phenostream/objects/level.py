@@ -11,6 +11,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from phenostream.objects.grid import background, shrink
+from phenostream.objects.labels import areas
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -161,6 +162,6 @@ def root_otsu(bright: Image) -> float:
 def fill_holes(inside: Mask, area: float) -> Mask:
     """`inside` (Y, X) with its holes of at most `area` pixels filled: background ringed by nuclei stays open."""
     holes = ndimage.label(~inside)[0]
-    small = np.bincount(holes.ravel()) <= area
+    small = areas(holes) <= area
     small[0] = False
     return np.asarray(inside | small[holes])

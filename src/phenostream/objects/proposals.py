@@ -57,7 +57,10 @@ def propose(maps: NDArray[Any], image: Image, diameter: float) -> Proposals:
     """
     probability, depth, contact = np.asarray(maps, np.float32)
     inside = fill_holes(_inside(probability), _HOLE * diameter**2)
-    energy = ndimage.gaussian_filter(depth * (1 - _CONTACT * contact), _SMOOTH * diameter)
+    energy = contact * -_CONTACT
+    energy += 1
+    energy *= depth
+    ndimage.gaussian_filter(energy, _SMOOTH * diameter, output=energy)
     fragments = relabel(basins(energy, inside, _FINEST))
     planes = Planes(probability, depth, contact, energy, image)
     leaves = known(fragments, planes)

@@ -10,6 +10,7 @@ import numpy as np
 from phenostream.objects.instances import RULE, Rule, instances, typical_diameter
 from phenostream.objects.judge import LEAST
 from phenostream.objects.level import calm, estimate_diameter, normalise
+from phenostream.objects.memory import hold
 from phenostream.objects.proposals import cut, propose
 from phenostream.objects.resample import resample
 
@@ -31,7 +32,6 @@ _SIZES = 4.0, 500.0  # diameters in pixels that are believed
 _LARGEST = 3.0  # factor by which an image is enlarged at most
 _SMALLEST = 16  # pixels of the shortest side that is left
 _AGREE = 1.15  # factor between the estimated diameter and the one found, up to which one look is enough
-_LOOKS = 2
 _THUMBNAIL = 700  # pixels of the longest side of the image from which the diameter is estimated
 
 
@@ -59,6 +59,9 @@ def label_with(
 
     Returns:
         (Y, X) int32: 0 is background; numbers are positive, with gaps. A flat or empty image has no objects.
+
+    Raises:
+        OverBudgetError: this machine cannot hold the work.
     """
     scaled = stretched(image)
     if scaled is None:
@@ -89,16 +92,23 @@ def looked_at(
     """Look at stretched intensities (Y, X) as :func:`label_with` does.
 
     `understood` makes labels of maps and the diameter that is believed.
+
+    Raises:
+        OverBudgetError: this machine cannot hold the work, as far as that is known before it is begun.
     """
-    size = diameter or believed(_estimate(scaled))
-    for _ in range(_LOOKS):
+
+    def look(size: float) -> Looked:
         maps = seen(predict, scaled, size, working)
-        last = Looked(maps, size, understood(maps, size))
-        found = None if diameter else typical_diameter(last.labels)
-        if found is None or max(found / size, size / found) <= _AGREE:
-            break
-        size = believed(found)
-    return last
+        return Looked(maps, size, understood(maps, size))
+
+    hold(scaled.size, 0)
+    size = diameter or believed(_estimate(scaled))
+    first = look(size)
+    found = None if diameter else typical_diameter(first.labels)
+    if found is None or max(found / size, size / found) <= _AGREE:
+        return first
+    del first  # two looks at a large image need not fit into memory
+    return look(believed(found))
 
 
 def averaged(predict: Predict, views: int) -> Predict:
@@ -106,8 +116,11 @@ def averaged(predict: Predict, views: int) -> Predict:
     turns = [(1, 1), (1, -1), (-1, 1), (-1, -1)][:views]
 
     def maps(image: Image) -> Image:
-        seen = [predict(np.ascontiguousarray(image[::y, ::x]))[:, ::y, ::x] for y, x in turns]
-        return np.asarray(sum(seen[1:], seen[0]) / np.float32(views), np.float32)
+        total = np.array(predict(image), np.float32)
+        for y, x in turns[1:]:
+            total += predict(np.ascontiguousarray(image[::y, ::x]))[:, ::y, ::x]
+        total /= np.float32(views)
+        return total
 
     return maps
 
@@ -119,7 +132,10 @@ def stretched(image: NDArray[Any]) -> Image | None:
     low, high = np.percentile(image, PERCENTILES)
     if high <= low:
         low, high = float(image.min()), float(image.max())
-    return np.asarray((image.astype(np.float64) - low) / (high - low), np.float32)
+    out = np.empty(image.shape, np.float32)
+    for rows, into in zip(image, out, strict=True):  # row by row: the image in double precision is never there at once
+        into[...] = (rows.astype(np.float64) - low) / (high - low)
+    return out
 
 
 def believed(diameter: float) -> float:
@@ -137,10 +153,16 @@ def shape_at(shape: tuple[int, ...], factor: float) -> tuple[int, int]:
 def seen(predict: Predict, scaled: Image, diameter: float, working: float) -> Image:
     """What `predict` says of stretched intensities (Y, X): (3, Y, X).
 
-    They are shown to it at the scale at which `diameter` becomes `working`.
+    They are shown to it at the scale at which `diameter` becomes `working`. Raises OverBudgetError where this machine
+    cannot hold that.
     """
-    maps = predict(resample(scaled, shape_at(scaled.shape, working / diameter)))
-    return np.stack([resample(one, (scaled.shape[0], scaled.shape[1])) for one in maps])
+    shape = shape_at(scaled.shape, working / diameter)
+    hold(scaled.size, math.prod(shape))
+    maps = predict(resample(scaled, shape))
+    out = np.empty((len(maps), *scaled.shape), np.float32)
+    for plane, into in zip(maps, out, strict=True):
+        into[...] = resample(plane, (scaled.shape[0], scaled.shape[1]))
+    return out
 
 
 def _judged(maps: Image, scaled: Image, diameter: float, judge: Judge) -> Labels:
