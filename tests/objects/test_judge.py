@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from sklearn.neural_network import MLPClassifier
 
+from phenostream.errors import NotFiniteError, WrongShapeError
 from phenostream.objects.facts import FACTS
 from phenostream.objects.judge import Judge
 
@@ -44,4 +46,18 @@ def test_to_tensors_and_back():
     facts = np.random.default_rng(3).normal(size=(20, WIDTH))
     assert np.allclose(Judge.of(tensors)(facts), one(facts), atol=1e-5)
     assert Judge.of({"unet.stem.0.weight": np.zeros(3)}) is None
-    assert Judge.of({**one.tensors(), "judge.middle": np.zeros(WIDTH + 1)}) is None  # of other facts
+
+
+def test_a_judge_that_does_not_fit_is_no_silent_none():
+    tensors = judge().tensors()
+    without = {name: value for name, value in tensors.items() if name != "judge.output"}
+    for wrong in (
+        {**tensors, "judge.middle": np.zeros(WIDTH + 1)},  # of other facts
+        {**tensors, "judge.output": np.zeros((3, 6))},
+        {**tensors, "judge.more": np.zeros(3)},
+        without,
+    ):
+        with pytest.raises(WrongShapeError, match=f"{WIDTH} facts"):
+            Judge.of(wrong)
+    with pytest.raises(NotFiniteError, match="NaN"):
+        Judge.of({**tensors, "judge.output_bias": np.full(3, np.nan)})

@@ -76,6 +76,36 @@ def test_others_bring_segmenters_by_entry_point(monkeypatch):
     assert isinstance(objects.build(CornerSettings()), objects.Segmenter)
 
 
+def test_a_segmenter_is_made_anew_when_its_files_change(monkeypatch):
+    stamps = ["one"]
+    module = SimpleNamespace(Settings=CornerSettings, build=lambda _: Corner(), stamp=lambda _: stamps[0])
+    point = EntryPoint("corner", "corner", plug.GROUP)
+    monkeypatch.setattr(EntryPoint, "load", lambda self: module)
+    monkeypatch.setattr(plugs, "entry_points", lambda group: [point])
+    first = objects.build(CornerSettings())
+    assert objects.build(CornerSettings()) is first
+    stamps[0] = "two"
+    second = objects.build(CornerSettings())
+    assert second is not first
+    objects.forget()
+    assert objects.build(CornerSettings()) is not second
+
+
+def test_one_thread_where_cores_are_shared():
+    assert objects.for_one_core(objects.settings({"model": "nuclei", "threads": 5})).threads == 1
+    plain = objects.settings({"model": "classical"})
+    assert objects.for_one_core(plain) == plain
+
+
+def test_memory_is_asked_of_those_that_tell():
+    class Large(Corner):
+        def memory(self, shape):
+            return 7 * shape[0] * shape[1]
+
+    assert objects.memory_of(Corner(), (3, 4)) == 0
+    assert objects.memory_of(Large(), (3, 4)) == 84
+
+
 def test_run_prefers_labels_that_lie_beside_the_pixels():
     class Beside(Corner):
         def segment_from(self, field, store):

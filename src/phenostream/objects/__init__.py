@@ -10,7 +10,18 @@ from phenostream.objects.crops import crops
 from phenostream.objects.geometry import boxes, centroids, touching_edge
 from phenostream.objects.labels import cytoplasm, expand, matched, relabel, remove_edge_objects
 from phenostream.objects.outlines import outlines
-from phenostream.objects.plug import Segmenter, SegmenterSettings, build, names, run, schema, settings
+from phenostream.objects.plug import (
+    Segmenter,
+    SegmenterSettings,
+    build,
+    for_one_core,
+    forget,
+    memory_of,
+    names,
+    run,
+    schema,
+    settings,
+)
 from phenostream.objects.segmentation import segment
 
 __all__ = [
@@ -25,7 +36,10 @@ __all__ = [
     "crops",
     "cytoplasm",
     "expand",
+    "for_one_core",
+    "forget",
     "matched",
+    "memory_of",
     "names",
     "outlines",
     "relabel",

@@ -1,8 +1,9 @@
 """The segmenter plug: how a segmenter is named, configured, built once and asked.
 
 A segmenter is a module with a frozen pydantic model ``Settings`` (a :class:`SegmenterSettings` whose ``model`` is the
-literal name of the module) and a function ``build(settings) -> Segmenter``. Modules of the folder ``segmenters`` are
-found by their file name, those of other packages through the entry point group ``phenostream.segmenters``.
+literal name of the module) and a function ``build(settings) -> Segmenter``; where that reads files, also a function
+``stamp(settings)``, whose value changes with them. Modules of the folder ``segmenters`` are found by their file name,
+those of other packages through the entry point group ``phenostream.segmenters``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from phenostream.values import recipes
 from phenostream.values.plugs import Plugs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Hashable, Iterable, Mapping
 
     from phenostream.values import Field, Objects, Store
 
@@ -75,7 +76,8 @@ class Segmenter(Protocol):
     """Finds the objects of one field.
 
     A segmenter whose labels lie beside the pixels may also define ``segment_from(field, store) -> Objects``;
-    :func:`run` prefers it where a store is at hand.
+    :func:`run` prefers it where a store is at hand. One that needs more memory than a few planes tells by
+    ``memory(shape) -> int``: bytes, at most, for a plane (Y, X) of `shape`.
     """
 
     @property
@@ -115,10 +117,24 @@ def schema() -> dict[str, Any]:
     return {name: _PLUGS.load(name).Settings.model_json_schema() for name in names()}
 
 
-@lru_cache(maxsize=8)
 def build(settings: SegmenterSettings) -> Segmenter:
-    """The segmenter of `settings`; the same object for equal settings, so that models load once a process."""
+    """The segmenter of `settings`; the same object for equal settings, so that models load once a process.
+
+    It is made anew where the files that it comes from have changed: a segmenter's module tells by ``stamp(settings)``.
+    """
+    stamp = getattr(_PLUGS.load(settings.model), "stamp", None)
+    return _built(settings, stamp(settings) if stamp else None)
+
+
+@lru_cache(maxsize=8)
+def _built(settings: SegmenterSettings, stamp: Hashable) -> Segmenter:
+    del stamp
     return cast("Segmenter", _PLUGS.load(settings.model).build(settings))
+
+
+def forget() -> None:
+    """Make every segmenter anew when it is asked for again."""
+    _built.cache_clear()
 
 
 def run(segmenter: Segmenter, field: Field, store: Store | None = None) -> Objects:
@@ -127,6 +143,18 @@ def run(segmenter: Segmenter, field: Field, store: Store | None = None) -> Objec
     if store is not None and beside is not None:
         return cast("Objects", beside(field, store))
     return segmenter.segment(field)
+
+
+def memory_of(segmenter: Segmenter, shape: tuple[int, int]) -> int:
+    """Bytes that `segmenter` says it needs for a plane (Y, X) of `shape` at most; 0 where it says nothing."""
+    told = getattr(segmenter, "memory", None)
+    return int(told(shape)) if told else 0
+
+
+def for_one_core(settings: SegmenterSettings) -> SegmenterSettings:
+    """`settings` with one thread where they choose threads: for one of many processes that share the cores."""
+    known = "threads" in type(settings).model_fields
+    return settings.model_copy(update={"threads": 1}) if known else settings
 
 
 def digest_of(settings: SegmenterSettings, version: str, *extra: str, without: Iterable[str] = ()) -> str:

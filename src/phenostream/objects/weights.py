@@ -20,6 +20,15 @@ def version_of(package: str, extra: str) -> str:
         raise MissingExtraError.of(package, extra) from None
 
 
+def stamp_of(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of a file, or of all files below a folder: another where they were written anew.
+
+    Empty where there is nothing.
+    """
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return tuple((str(file), told.st_size, told.st_mtime_ns) for file, told in ((one, one.stat()) for one in files))
+
+
 def hash_of(path: Path) -> str:
     """SHA-256 (hex) of a file, or of all files below a folder with their names. Raises NotFoundError."""
     if not path.exists():

@@ -88,10 +88,10 @@ def _tools(steps: str) -> _Tools:
     measure = features.MeasureSettings(**told["measure"])
     return _Tools(
         images.IlluminationSettings(**told["correct"]),
-        objects.build(segment),
+        # One thread here and below: workers share the cores, and sums in another order would be other bytes.
+        objects.build(objects.for_one_core(segment)),
         segment,
         measure,
-        # One thread: workers share the cores, and sums in another order would be other bytes.
         features.Embedder(measure.deep, threads=1) if measure.deep else None,
         told["output"],
     )
@@ -116,7 +116,8 @@ def process(task: Task) -> Product:
     store = CapturedStore(Path(task.bundle))
     with clock.stage("read"):
         pixels = formats.attach(task.field, store).read()
-        _check_memory(pixels, task, tools.embedder.memory if tools.embedder else 0)
+        extra = objects.memory_of(tools.segmenter, (pixels.shape[1], pixels.shape[2]))
+        _check_memory(pixels, task, extra + (tools.embedder.memory if tools.embedder else 0))
     with clock.stage("correct"):
         corrected = _correct(pixels, task, tools.correct, store)
         seen = task.field.with_pixels(lambda: corrected)

@@ -140,7 +140,7 @@ class SegmenterExam:
     def test_same_image_same_labels(self, segmenter: objects.Segmenter) -> None:
         """Twice the same, also by a segmenter built anew."""
         first = self.labels(segmenter, self.scene.image)
-        objects.build.cache_clear()
+        objects.forget()
         fresh = objects.build(objects.settings(self.settings))
         assert np.array_equal(first, self.labels(segmenter, self.scene.image))
         assert np.array_equal(first, self.labels(fresh, self.scene.image))

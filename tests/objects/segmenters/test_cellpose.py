@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from importlib import metadata
 from importlib.util import find_spec
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from phenostream import objects
-from phenostream.errors import MissingExtraError, NotFiniteError, NotFoundError, RecipeError
+from phenostream.errors import DamagedError, HostileError, MissingExtraError, NotFiniteError, NotFoundError, RecipeError
 from phenostream.testing.segmenters import nuclei
 from phenostream.values import Field
 
@@ -31,6 +32,14 @@ class Network:
         return SCENE.labels.astype(np.uint16), None, None
 
 
+def checkpoint(path, value=1.0):
+    """A file of one tensor, as PyTorch writes it."""
+    torch = pytest.importorskip("torch")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"diam_mean": torch.tensor([value])}, path)
+    return path
+
+
 @pytest.fixture
 def package(monkeypatch):
     """A stand-in for the package, of a version that the test chooses."""
@@ -42,11 +51,11 @@ def package(monkeypatch):
         monkeypatch.setitem(sys.modules, "cellpose", module)
         monkeypatch.setitem(sys.modules, "cellpose.models", models)
         monkeypatch.setattr(metadata, "version", lambda name: version)
-        objects.build.cache_clear()
+        objects.forget()
         return network
 
     yield install
-    objects.build.cache_clear()
+    objects.forget()
 
 
 def build(**told):
@@ -75,8 +84,7 @@ def test_defaults_are_those_of_idrstream(package):
 
 def test_settings_are_passed_on(package, tmp_path):
     network = package("4.2.1")
-    (tmp_path / "weights").write_bytes(b"1")
-    segmenter = build(weights=str(tmp_path / "weights"), diameter=30, flow_threshold=0, remove_edges=False)
+    segmenter = build(weights=str(checkpoint(tmp_path / "weights")), diameter=30, flow_threshold=0, remove_edges=False)
     found = segmenter.segment(Field.of(SCENE.image))
     (made,) = network.made
     assert made.told == {"gpu": False, "pretrained_model": str(tmp_path / "weights")}
@@ -87,14 +95,36 @@ def test_settings_are_passed_on(package, tmp_path):
 def test_weights_are_known_by_content(package, tmp_path):
     package("3.1.1")
     one, two = tmp_path / "a" / "net", tmp_path / "b" / "net"
-    for path, content in ((one, b"1"), (two, b"1")):
-        path.parent.mkdir()
-        path.write_bytes(content)
+    checkpoint(one)
+    two.parent.mkdir()
+    two.write_bytes(one.read_bytes())
     same = build(weights=str(one)).digest, build(weights=str(two)).digest
     assert same[0] == same[1] != build().digest
-    objects.build.cache_clear()
-    two.write_bytes(b"2")
-    assert build(weights=str(two)).digest != same[0]
+    checkpoint(two, 2.0)
+    assert build(weights=str(two)).digest != same[0], "the network of before was kept"
+
+
+class Program:
+    """What a pickle runs when it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return exec, (f"open({str(self.path)!r}, 'w').close()",)
+
+
+def test_weights_that_hold_code_are_refused_before_anything_is_loaded(package, tmp_path):
+    torch = pytest.importorskip("torch")
+    network = package("3.1.1")
+    torch.save({"diam_mean": torch.ones(1), "more": Program(tmp_path / "ran")}, tmp_path / "weights")
+    with pytest.raises(HostileError, match="exec"):
+        build(weights=str(tmp_path / "weights"))
+    (tmp_path / "pickle").write_bytes(pickle.dumps(Program(tmp_path / "ran")))
+    with pytest.raises(DamagedError, match="no checkpoint"):
+        build(weights=str(tmp_path / "pickle"))
+    assert not network.made
+    assert not (tmp_path / "ran").exists()
 
 
 def test_the_version_is_part_of_the_digest(package):
@@ -128,7 +158,7 @@ def test_cellpose_4_has_no_cyto(package):
 
 @pytest.mark.skipif(REAL, reason="cellpose is installed")
 def test_absence_is_answered_with_the_command():
-    objects.build.cache_clear()
+    objects.forget()
     with pytest.raises(MissingExtraError, match=r'pip install "phenostream\[cellpose\]"'):
         build()
 
@@ -137,13 +167,22 @@ def test_absence_is_answered_with_the_command():
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.skipif(not REAL, reason="cellpose is not installed; the extra `cellpose` brings it")
 def test_the_package_itself_with_random_weights(tmp_path):
-    """Cellpose 4 takes the weights file, and what it finds comes through: a label image of its own shape."""
+    """Cellpose takes the weights file, and what it finds comes through: a label image of its own shape."""
     import torch
-    from cellpose import vit
 
     torch.manual_seed(0)
-    torch.save(vit.CPSAM().state_dict(), tmp_path / "random")
-    segmenter = build(weights=str(tmp_path / "random"), flow_threshold=0, cellprob_threshold=-6, remove_edges=False)
+    if int(metadata.version("cellpose").split(".")[0]) >= 4:
+        from cellpose import vit
+
+        network = vit.CPSAM()
+    else:
+        from cellpose.resnet_torch import CPnet
+
+        network = CPnet([2, 32, 64, 128, 256], nout=3, sz=3)
+    torch.save(network.state_dict(), tmp_path / "random")
+    segmenter = build(
+        weights=str(tmp_path / "random"), diameter=20, flow_threshold=0, cellprob_threshold=-6, remove_edges=False
+    )
     found = segmenter.segment(Field.of(SCENE.image))
     assert found.labels.shape == SCENE.image.shape
     assert np.array_equal(found.labels, objects.relabel(found.labels))

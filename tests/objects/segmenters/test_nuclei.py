@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import zipfile
@@ -10,10 +11,13 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import tifffile
+import yaml
+from safetensors.numpy import save
 from skimage.transform import resize
 
 from phenostream import inference, objects, segment
-from phenostream.errors import ChangedError, NotFoundError
+from phenostream.errors import ChangedError, NotFoundError, RecipeError, WrongShapeError
+from phenostream.testing.packages import small_package
 from phenostream.testing.segmenters import SegmenterExam, best_overlaps, nuclei
 from phenostream.values import Field
 
@@ -72,11 +76,102 @@ def test_identity_is_the_package(tmp_path):
     assert build(diameter=20).digest != build().digest
     weights = tmp_path / "copy" / "model.onnx"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    objects.build.cache_clear()
+    objects.forget()
     with pytest.raises(ChangedError, match=r"model\.onnx"):
         build(package=str(tmp_path / "copy"))
     with pytest.raises(NotFoundError, match="nowhere"):
         build(package="nowhere")
+
+
+def changed(folder, *, settings=None, tensors=None):
+    """A copy of the package that says other settings, or whose weights hold other tensors."""
+    package = inference.find("nuclei")
+    shutil.copytree(package.folder, folder)
+    told = yaml.safe_load((folder / "rdf.yaml").read_text())
+    told["config"]["phenostream"]["settings"].update(settings or {})
+    if tensors is not None:
+        weights = save({**inference.read_weights(package), **tensors})
+        (folder / "weights.safetensors").write_bytes(weights)
+        for file in (told["config"]["phenostream"]["weights"], *told["attachments"]):
+            if file["source"] == "weights.safetensors":
+                file["sha256"] = hashlib.sha256(weights).hexdigest()
+    (folder / "rdf.yaml").write_text(yaml.safe_dump(told))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"diameter_px": None}, "diameter_px is None"),
+        ({"diameter_px": -3}, "diameter_px is -3"),
+        ({"rule": {"foreground": 0.5}}, "rule is"),
+        ({"rule": None}, "rule is None"),
+        ({"percentiles": [0.0, 100.0]}, "percentiles"),
+    ],
+)
+def test_a_package_that_does_not_say_how_it_is_used_is_named(tmp_path, settings, words):
+    with pytest.raises(RecipeError, match=f"does not segment.*{words}.*phenostream train"):
+        build(package=changed(tmp_path / "other", settings=settings))
+
+
+def test_packages_of_another_kind_are_named(tmp_path):
+    with pytest.raises(RecipeError, match=r"cellnet does not segment.*embedding \(\d+\), not maps"):
+        build(package="cellnet")
+    with pytest.raises(RecipeError, match=r"map \(2\), coarse \(3\), not maps"):
+        build(package=str(small_package(tmp_path / "small").folder))
+    with pytest.raises(RecipeError, match="2 channels"):
+        build(package=str(small_package(tmp_path / "two", channels=2).folder))
+    with pytest.raises(RecipeError, match="czyx"):
+        build(package=str(small_package(tmp_path / "deep", axes="zyx").folder))
+
+
+def test_a_judge_of_other_facts_is_not_left_out_in_silence(tmp_path):
+    package = changed(tmp_path / "other", tensors={"judge.middle": np.zeros(31, np.float32)})
+    with pytest.raises(WrongShapeError, match=r"30 facts.*\(31,\).*train the package again"):
+        build(package=package)
+
+
+def test_a_package_trained_again_into_the_same_folder_is_taken(tmp_path):
+    package = changed(tmp_path / "mine")
+    first = build(package=package)
+    assert build(package=package) is first
+    shutil.rmtree(package)
+    changed(tmp_path / "mine", settings={"diameter_px": 12.0})
+    second = build(package=package)
+    assert second.digest != first.digest
+    scene = nuclei(2)
+    fresh = shutil.copytree(package, tmp_path / "elsewhere")
+    expected = build(package=str(fresh)).segment(Field.of(scene.image)).labels
+    assert np.array_equal(second.segment(Field.of(scene.image)).labels, expected)
+
+
+def test_another_device_is_another_identity():
+    assert build(device="cpu").digest == build().digest
+    assert len({build(device=device).digest for device in ("cpu", "auto", "cuda")}) == 3
+    assert build(threads=3).digest == build().digest
+
+
+def test_the_network_computes_where_it_is_told(monkeypatch):
+    asked = []
+
+    def load(package, **told):
+        asked.append(told)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inference, "load", load)
+    objects.forget()
+    for told in ({}, {"device": "cuda", "threads": 3}):
+        with pytest.raises(KeyboardInterrupt):
+            build(**told).segment(Field.of(nuclei(0).image))
+    assert asked == [{"device": "cpu", "threads": 1}, {"device": "cuda", "threads": 3}]
+
+
+def test_memory_grows_with_the_image_and_with_the_scale():
+    small, large = (build(diameter=16, memory_mb=200).memory((side, side)) for side in (100, 2000))
+    weights = 3 * (inference.find("nuclei").folder / "model.onnx").stat().st_size
+    assert weights < small < 60e6
+    assert 200e6 < large - weights < 200e6 + 70 * 2000**2
+    assert build(memory_mb=200).memory((2000, 2000)) > large + 200 * 2000**2  # it may have to be enlarged three times
 
 
 def test_the_package_is_small_and_tells_where_it_comes_from():

@@ -43,9 +43,9 @@ def package(monkeypatch):
     monkeypatch.setitem(sys.modules, "stardist", module)
     monkeypatch.setitem(sys.modules, "stardist.models", models)
     monkeypatch.setattr(metadata, "version", lambda name: "0.9.2")
-    objects.build.cache_clear()
+    objects.forget()
     yield network
-    objects.build.cache_clear()
+    objects.forget()
 
 
 def build(**told):
@@ -76,7 +76,7 @@ def test_settings_are_passed_on(package, tmp_path):
     assert made.calls[0][1] == {"scale": 2, "prob_thresh": 0.4, "nms_thresh": 0.3, "show_progress": False}
     assert np.array_equal(found.labels, objects.remove_edge_objects(SCENE.labels))
     before = segmenter.digest
-    objects.build.cache_clear()
+    objects.forget()
     (folder / "config.json").write_text("{ }")
     assert build(weights=str(folder), scale=2, probability=0.4, overlap=0.3, remove_edges=True).digest != before
 
@@ -88,7 +88,7 @@ def test_missing_weights_are_named(package, tmp_path):
 
 @pytest.mark.skipif(find_spec("stardist") is not None, reason="stardist is installed")
 def test_absence_is_answered_with_the_command():
-    objects.build.cache_clear()
+    objects.forget()
     with pytest.raises(MissingExtraError, match=r'pip install "phenostream\[stardist\]"'):
         build()
 

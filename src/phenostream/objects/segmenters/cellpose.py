@@ -10,10 +10,11 @@ import numpy as np
 from pydantic import Field as Setting
 
 from phenostream.errors import RecipeError
+from phenostream.inference import read_checkpoint
 from phenostream.objects.labels import relabel, remove_edge_objects
 from phenostream.objects.plane import channel_of
 from phenostream.objects.plug import SegmenterSettings, digest_of
-from phenostream.objects.weights import hash_of, version_of
+from phenostream.objects.weights import hash_of, stamp_of, version_of
 from phenostream.values import Objects
 
 if TYPE_CHECKING:
@@ -39,8 +40,26 @@ class Settings(SegmenterSettings):
 
 
 def build(settings: Settings) -> Cellpose:
-    """The segmenter of `settings`. Raises MissingExtraError, and NotFoundError for missing weights."""
+    """The segmenter of `settings`.
+
+    Raises:
+        MissingExtraError: Cellpose is not installed.
+        NotFoundError: missing weights.
+        HostileError, DamagedError, TooLargeError: weights that are more, or less, than a checkpoint's tensors.
+    """
     return Cellpose(settings)
+
+
+def stamp(settings: Settings) -> tuple[object, ...]:
+    """What changes when the weights are written anew."""
+    return stamp_of(settings.weights) if settings.weights else ()
+
+
+def known_weights(path: Path) -> str:
+    """The hash of a file of weights, which holds tensors and no code: Cellpose would unpickle it."""
+    content = hash_of(path)
+    read_checkpoint(path)
+    return content
 
 
 class Cellpose:
@@ -55,7 +74,7 @@ class Cellpose:
                 f"cellpose {self.package} no longer has the network {settings.network!r}",
                 remedy='use "network: cpsam", give weights, or pip install "cellpose<4"',
             )
-        content = hash_of(settings.weights) if settings.weights else ""
+        content = known_weights(settings.weights) if settings.weights else ""
         self.digest = digest_of(settings, VERSION, self.package, content, without=("weights", "gpu"))
 
     @property

@@ -12,7 +12,7 @@ from pydantic import Field as Setting
 from phenostream.objects.labels import relabel, remove_edge_objects
 from phenostream.objects.plane import channel_of
 from phenostream.objects.plug import SegmenterSettings, digest_of
-from phenostream.objects.weights import hash_of, version_of
+from phenostream.objects.weights import hash_of, stamp_of, version_of
 from phenostream.values import Objects
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ class Settings(SegmenterSettings):
 def build(settings: Settings) -> StarDist:
     """The segmenter of `settings`. Raises MissingExtraError, and NotFoundError for missing weights."""
     return StarDist(settings)
+
+
+def stamp(settings: Settings) -> tuple[object, ...]:
+    """What changes when the weights are written anew."""
+    return stamp_of(settings.weights) if settings.weights else ()
 
 
 class StarDist:
