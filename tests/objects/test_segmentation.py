@@ -25,6 +25,27 @@ def test_the_first_channel_is_the_default():
     assert np.array_equal(phenostream.segment(stack[::-1], channel="1"), plain)
 
 
+@pytest.mark.parametrize("samples", [1, 2, 3, 4])
+def test_a_grey_picture_is_one_plane(samples):
+    picture = np.repeat(SCENE.image[..., None], samples, axis=2)
+    plain = phenostream.segment(SCENE.image)
+    assert np.array_equal(phenostream.segment(picture), plain)
+    if samples in (2, 4):
+        picture[..., -1] = 255  # opaque
+        assert np.array_equal(phenostream.segment(picture), plain)
+
+
+def test_a_colour_picture_is_refused_and_not_read_as_rows():
+    picture = np.stack([SCENE.image, SCENE.image // 2, 0 * SCENE.image], axis=-1)
+    for image in (picture, picture[..., :2], np.dstack([picture, SCENE.image])):
+        with pytest.raises(WrongShapeError, match=r"colour picture.*moveaxis"):
+            phenostream.segment(image)
+    turned = np.moveaxis(picture, -1, 0)
+    assert np.array_equal(phenostream.segment(turned), phenostream.segment(SCENE.image))
+    rows = [str(row) for row in range(len(picture))]  # whoever names the channels knows what the axes are
+    assert phenostream.segment(picture, channels=rows).shape == picture.shape[1:]
+
+
 @pytest.mark.parametrize(
     ("image", "told", "error"),
     [
