@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 import tifffile
 from PIL import Image
 from scipy import ndimage
+
+from phenostream import inference, objects
 
 COMMANDS = (
     *("demo", "plan", "run", "status", "export", "report", "segment", "measure", "recipe", "datasource", "verify"),
@@ -76,6 +79,43 @@ def test_segment_then_measure(picture: Path, tmp_path: Path) -> None:
     means = pq.read_table(table)["Nuclei_Intensity_MeanIntensity_DNA"].to_numpy()
     witness = ndimage.mean(tifffile.imread(picture) / 65535, written, np.arange(1, 13))
     np.testing.assert_allclose(means, witness, rtol=1e-7)  # pixels are float32, as in CellProfiler
+
+
+def test_segment_takes_a_package_channels_and_settings(picture: Path, tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    shutil.copytree(inference.find("nuclei").folder, package)
+    plain, set_, second = (tmp_path / f"{name}.tif" for name in ("plain", "set", "second"))
+    told = phenostream("segment", picture, "--out", plain, "--package", package, "--json")
+    assert json.loads(told.stdout)["objects"] == 12, told.stderr
+    image = tifffile.imread(picture)
+    np.testing.assert_array_equal(tifffile.imread(plain), objects.segment(image, "nuclei"))
+    chosen = ("--model", "nuclei", "--diameter", "23", "--set", "remove_edges=true", "--set", "views=1")
+    assert phenostream("segment", picture, "--out", set_, *chosen).returncode == 0
+    options = {"remove_edges": True, "views": 1}
+    np.testing.assert_array_equal(tifffile.imread(set_), objects.segment(image, "nuclei", 23, options=options))
+    flat = tmp_path / "flat.tif"
+    tifffile.imwrite(flat, np.zeros_like(image))
+    told = phenostream("segment", flat, picture, "--out", second, "--channels", "ER,DNA", "--channel", "DNA")
+    assert told.returncode == 0
+    np.testing.assert_array_equal(tifffile.imread(second), objects.segment(image))
+
+
+def test_what_segment_cannot_take_is_named(picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "labels.tif"
+    other = tmp_path / "other.tif"
+    tifffile.imwrite(other, np.zeros((3, 4), np.uint16))
+    for words, said in (
+        (("--package", "cellnet"), "does not segment"),
+        (("--package", "nowhere"), "no model 'nowhere'"),
+        (("--set", "colour=red"), "colour"),
+        (("--channels", "DNA", "--channel", "ER"), "ER"),
+        ((other,), "other.tif is"),
+    ):
+        told = phenostream("segment", picture, *words, "--out", out)
+        assert told.returncode > 0
+        assert said in told.stderr
+        assert "Traceback" not in told.stderr
+    assert not out.exists()
 
 
 def test_a_folder_runs_reports_and_exports(tmp_path: Path, picture: Path) -> None:

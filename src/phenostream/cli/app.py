@@ -10,8 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from phenostream import __version__
-from phenostream.cli import embed, exits, models, pack, phenotypes, profiles, report, score, show, similarity, train
-from phenostream.cli.options import NOTHING, Channels, Images, Json, Quiet, Schema, TableOut, group, words
+from phenostream.cli import (
+    embed,
+    exits,
+    models,
+    pack,
+    phenotypes,
+    profiles,
+    report,
+    score,
+    show,
+    similarity,
+    train,
+    typed,
+)
+from phenostream.cli.options import NOTHING, Channels, Images, Json, Quiet, Schema, Settings, TableOut, group, words
 from phenostream.cli.progress import bar, of_run
 from phenostream.cli.show import as_json
 
@@ -184,21 +197,38 @@ def export(
 
 @app.command(
     epilog="\b\nExamples:\n  phenostream segment nuclei.tif --out labels.tif\n"
-    "  phenostream segment nuclei.png --out labels.png --diameter 27 --json"
+    "  phenostream segment nuclei.png --out labels.png --diameter 27 --json\n"
+    "  phenostream segment nuclei.tif --out labels.tif --model nuclei --set views=4\n"
+    "  phenostream segment nuclei.tif --out labels.tif --package nuclei-training/package\n"
+    "  phenostream segment dna.tif er.tif --channels DNA,ER --channel DNA --out labels.tif"
 )
-def segment(
-    image: Annotated[Path, typer.Argument(help="TIFF or PNG, one channel.", show_default=False)],
+def segment(  # noqa: PLR0913  (options)
+    images: Annotated[list[Path], typer.Argument(help="TIFF or PNG, one a channel.", show_default=False)],
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Label image to write (.tif or .png).", show_default=False)],
-    model: Annotated[str, typer.Option(help="Segmenter.")] = "classical",
+    model: Annotated[
+        str | None, typer.Option(help="Segmenter: classical, or nuclei with --package.", show_default=False)
+    ] = None,
+    package: Annotated[
+        str | None, typer.Option(help="Model package: its name, or its folder.", show_default=False)
+    ] = None,
     diameter: Annotated[float | None, typer.Option(help="Of a nucleus in pixels; estimated where not given.")] = None,
+    channels: Channels = None,
+    channel: Annotated[
+        str | None, typer.Option(help="Of --channels (else 0, 1 ...); the first.", show_default=False)
+    ] = None,
+    set_: Settings = NOTHING,
     json_: Json = False,
 ) -> None:
     """Segment one image into a label image."""
-    from phenostream.cli.arrays import read_image, write_labels  # noqa: PLC0415
+    from phenostream.cli.arrays import read_channels, write_labels  # noqa: PLC0415
     from phenostream.objects import segment as find  # noqa: PLC0415
 
-    labels = find(read_image(image), model, diameter)
+    told = typed.pairs(set_, what="--set") | ({"package": package} if package else {})
+    labels = find(
+        read_channels(images), model or ("nuclei" if package else "classical"), diameter,
+        channels=words(channels), channel=channel, options=told,
+    )  # fmt: skip
     write_labels(out, labels)
     count = int(labels.max(initial=0))
     as_json({"labels": str(out), "objects": count}) if json_ else typer.echo(f"{count} objects in {out}")

@@ -9,7 +9,7 @@ import typer
 
 from phenostream import formats
 from phenostream.cli.show import as_json
-from phenostream.errors import NotFoundError, RecipeError
+from phenostream.errors import NotFoundError, RecipeError, WrongShapeError
 from phenostream.sources import open_store
 from phenostream.values import Plane
 
@@ -30,6 +30,17 @@ def read_image(path: Path) -> NDArray[Any]:
     return formats.read(open_store(str(path.parent)), Plane(path.name, _format(path)))
 
 
+def read_channels(paths: Sequence[Path]) -> NDArray[Any]:
+    """The planes of one image (C, Y, X), a file a channel. Raises WrongShapeError where they are not of one shape."""
+    planes = [read_image(path) for path in paths]
+    for path, plane in zip(paths, planes, strict=True):
+        if plane.shape != planes[0].shape:
+            raise WrongShapeError(
+                f"{path.name} is {plane.shape}, {paths[0].name} {planes[0].shape}", remedy="give channels of one image"
+            )
+    return np.stack(planes)
+
+
 def write_labels(path: Path, labels: NDArray[np.int32]) -> None:
     """A label image as 32-bit TIFF, or as 16-bit PNG where the numbers fit."""
     if _format(path) == "tiff":
@@ -46,8 +57,7 @@ def read_scene(paths: Sequence[Path], command: str) -> tuple[NDArray[Any], NDArr
         raise RecipeError(
             "an image and a label image are needed", remedy=f"phenostream {command} IMAGE LABELS --out TABLE"
         )
-    *images, labels = (read_image(path) for path in paths)
-    return np.stack(images), labels.astype(np.int64)
+    return read_channels(paths[:-1]), read_image(paths[-1]).astype(np.int64)
 
 
 def write_table(path: Path, table: pa.Table) -> None:

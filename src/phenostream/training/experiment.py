@@ -28,7 +28,7 @@ steps.csv        every step: loss, what the task tells, norm of the gradient, le
 validations.csv  every validation
 curves.png       both as a picture; tensorboard/ holds the same for `tensorboard --logdir`
 metrics.json     metrics of the chosen weights, and how the fit went
-package/         the model package, for `phenostream segment`, `embed` and the like
+package/         the model package, for `phenostream segment --package`, `embed --model` and the like
 best-*.safetensors the weights with the best watched metric (of that step), where one was watched
 checkpoints/     where the fit goes on after a stop; may be deleted at the end
 
