@@ -5,6 +5,7 @@
     python benchmarks/segmentation.py --learn     # print the joining rule learnt on all images
     python benchmarks/segmentation.py --trained cv          # packages cv/0 to cv/4, each on the images it never saw
     python benchmarks/segmentation.py --trained cv --robust # the same under other magnifications, light and cameras
+    python benchmarks/segmentation.py --others              # other laboratories' fields, against CellProfiler's labels
 
 Packages of the cross-validation are made by
 
@@ -15,6 +16,8 @@ Packages of the cross-validation are made by
 Data: the fluorescence nuclei of BBBC038 as `train/images/*.tif` and `train/masks/*.tif` in zip files in
 `$PHENOSTREAM_TEST_DATA/nuclei` (default ../shared/data). AP = TP / (TP + FP + FN) at an intersection over union of more
 than 0.50 to 0.90; from 0.5 on a match is unique without an assignment. The mean is over images, pooled is over objects.
+`--others` reads `$PHENOSTREAM_TEST_DATA/fields`: its labels are what CellProfiler's pipelines found there, no annotation
+by hand, so that its figures tell agreement and not truth.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import imagecodecs
 import numpy as np
 import tifffile
 from scipy import ndimage, optimize
@@ -289,6 +293,40 @@ def judge(folder: Path, examples: Sequence[Example]) -> None:
         by_shape(judged, other, examples, name.split(",")[0])
 
 
+def others(folder: Path) -> dict[str, Example]:
+    """Fields of `folder` with the nuclei that CellProfiler found in them."""
+    human, nf1, jump = (folder / name for name in ("examplehuman", "nf1", "jump_BR00117006"))
+    (image,) = human.glob("*d0.tif")
+    found = {"ExampleHuman, every second nucleus": Example(tifffile.imread(image), _read(human, "nuclei_labels*.png"))}
+    for path in sorted((nf1 / "Plate_2_images").glob("*DAPI*.tif")):
+        mask = tifffile.imread(nf1 / "Plate_2_masks" / f"{path.stem}_MaskNuclei.tiff")
+        found[f"NF1 {path.name[:2]}"] = Example(tifffile.imread(path), ndimage.label(mask > 0)[0])
+    (image,) = jump.glob("*ch5*.tiff")
+    parts = ndimage.label(_read(jump, "*nuclei_outlines.png") == 0)[0]
+    inner = np.where(parts == np.bincount(parts[parts > 0]).argmax(), 0, parts)  # the largest part is the background
+    found["JUMP"] = Example(tifffile.imread(image), objects.expand(relabel(inner), 1))
+    return found
+
+
+def _read(folder: Path, pattern: str) -> NDArray[np.int32]:
+    (path,) = folder.glob(pattern)
+    return imagecodecs.imread(path).astype(np.int32)
+
+
+def agree(folder: Path) -> None:
+    """Print how far methods agree with CellProfiler: AP where all its nuclei are known, and the share found."""
+    package = inference.names()["nuclei"]
+    print(f"| field | CellProfiler's | method | objects | found at 0.50 | AP 0.50 | mean |\n|---{'|---' * 6}|")
+    for name, example in others(folder).items():
+        for method, found in (("classical", classical.label_nuclei), ("nuclei", nuclei(package))):
+            labels = relabel(found(example.image))
+            hits, false, missed = counts(example.truth, labels)
+            share = hits[0] / (hits[0] + missed[0])
+            each = hits / (hits + false + missed)
+            told = " | " if "every second" in name else f"{each[0]:.3f} | {each.mean():.3f}"
+            print(f"| {name} | {hits[0] + missed[0]} | {method} | {labels.max()} | {share:.3f} | {told} |", flush=True)
+
+
 def screen(count: int = 240) -> NDArray[np.uint16]:
     """A made-up field of 1024 x 1344 pixels with `count` nuclei about 26 pixels wide."""
     rng = np.random.default_rng(0)
@@ -307,7 +345,11 @@ def main() -> None:
     parser.add_argument("--learn", action="store_true")
     parser.add_argument("--trained", type=Path)
     parser.add_argument("--robust", action="store_true")
+    parser.add_argument("--others", action="store_true")
     told = parser.parse_args()
+    if told.others:
+        agree(told.data.parent / "fields")
+        return
     examples = load(told.data)
     if told.learn:
         print(learn(examples))
