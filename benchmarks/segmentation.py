@@ -16,8 +16,8 @@ Packages of the cross-validation are made by
 Data: the fluorescence nuclei of BBBC038 as `train/images/*.tif` and `train/masks/*.tif` in zip files in
 `$PHENOSTREAM_TEST_DATA/nuclei` (default ../shared/data). AP = TP / (TP + FP + FN) at an intersection over union of more
 than 0.50 to 0.90; from 0.5 on a match is unique without an assignment. The mean is over images, pooled is over objects.
-`--others` reads `$PHENOSTREAM_TEST_DATA/fields`: its labels are what CellProfiler's pipelines found there, no annotation
-by hand, so that its figures tell agreement and not truth.
+`--others` reads `$PHENOSTREAM_TEST_DATA/fields`: its labels are what pipelines of CellProfiler found, no annotation by
+hand, so that its figures tell agreement and not truth.
 """
 
 from __future__ import annotations
