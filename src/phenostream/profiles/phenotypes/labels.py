@@ -169,7 +169,7 @@ def _ids(table: pa.Table, *, has_id: bool) -> NDArray[Any]:
     if (counts > 1).any():
         raise DamagedError(
             f"{(counts > 1).sum()} cell ids stand twice or more, first {names[counts > 1][0]}",
-            remedy="a cell in training and test sets makes every figure too good: run `profiles distinct` first",
+            remedy="a cell in training and test sets makes every figure too good: do the operation `distinct` first",
         )
     return ids
 
