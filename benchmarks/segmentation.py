@@ -10,9 +10,9 @@
 Packages of the cross-validation are made by
 
     for fold in 0 1 2 3 4; do
-      phenostream train recipes/nuclei.yaml --out first/$fold --set settings.fold=$fold --set settings.data=DATA/nuclei
-      phenostream train recipes/nuclei-longer.yaml --out cv/$fold --set settings.fold=$fold --set settings.data=DATA/nuclei \\
-        --set settings.start=first/$fold/package
+      told="--set settings.fold=$fold --set settings.data=DATA/nuclei"
+      phenostream train recipes/nuclei.yaml --out first/$fold $told
+      phenostream train recipes/nuclei-longer.yaml --out cv/$fold $told --set settings.start=first/$fold/package
     done
 
 Data: the fluorescence nuclei of BBBC038 as `train/images/*.tif` and `train/masks/*.tif` in zip files in

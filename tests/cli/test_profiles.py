@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from phenostream.cli.profiles import app
 from phenostream.errors import RecipeError
+from phenostream.profiles.operating import operation_names
 
 
 @pytest.fixture
@@ -68,6 +69,13 @@ def test_every_other_operation_has_its_command(call, cells, tmp_path):
     call("merge", tmp_path / "p.parquet", "--out", tmp_path / "m.parquet", "--set", f"table={tmp_path / 'p.parquet'}",
          "--set", "by=[Metadata_Well]")  # fmt: skip
     assert pq.read_table(tmp_path / "m.parquet")["Metadata_Match_Distance"].to_pylist() == [0]
+    call("compress", cells, "--out", tmp_path / "tame.parquet")
+    assert pq.read_table(tmp_path / "tame.parquet").num_rows == 24
+    by = "by=[Metadata_Well]"
+    call("distinct", tmp_path / "p.parquet", "--out", tmp_path / "one.parquet", "--set", by)
+    assert pq.read_table(tmp_path / "one.parquet").num_rows == 1
+    call("replicates", cells, "--out", tmp_path / "r.parquet", "--set", by)
+    call("tvn", cells, "--out", tmp_path / "t.parquet", "--set", "by=[Metadata_Plate]")
 
 
 def test_a_recipe(call, cells, tmp_path):
@@ -86,8 +94,7 @@ def test_what_there_is_to_name(call):
 
 
 def test_help_shows_examples_and_errors_keep_their_name(call, cells, tmp_path):
-    for command in ("run", "import", "normalise", "sphere", "select", "aggregate", "consensus", "annotate", "merge",
-                    "quality", "operations"):  # fmt: skip
+    for command in ("run", "import", "operations", *operation_names()):
         assert f"phenostream profiles {command}" in call(command, "--help")
     error = call("normalise", cells, "--out", tmp_path / "n.parquet", "--set", "method", ok=False)
     assert isinstance(error, RecipeError)

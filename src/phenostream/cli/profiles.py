@@ -99,6 +99,25 @@ _step(
     fits=True,
 )
 _step(
+    "tvn",
+    "Take what controls vary by out of all rows, and line batches up by their controls (typical variation).",
+    "  phenostream profiles tvn wells.parquet --out aligned.parquet --set 'by=[Metadata_Plate]'"
+    " --set 'controls={Metadata_Control: negative}'",
+    fits=True,
+)
+_step(
+    "replicates",
+    "Make features uncorrelated by what differs among replicates.",
+    "  phenostream profiles replicates wells.parquet --out white.parquet"
+    " --set 'by=[Metadata_Compound, Metadata_Concentration]'",
+    fits=True,
+)
+_step(
+    "compress",
+    "Keep the logarithm of large values, so that a few extreme features do not decide.",
+    "  phenostream profiles compress wells.parquet --out tame.parquet --set width=2",
+)
+_step(
     "select",
     "Leave out features that say nothing, say the same as others, or are mostly missing.",
     "  phenostream profiles select cells.parquet --out fewer.parquet\n"
@@ -129,6 +148,12 @@ _step(
     "merge",
     "Join two programs' rows about the same cells one to one, by where the cells lie.",
     "  phenostream profiles merge cp.parquet --out both.parquet --set table=dp.parquet --set limit=5",
+)
+_step(
+    "distinct",
+    "Leave out, or refuse, rows that stand twice.",
+    "  phenostream profiles distinct cells.parquet --out once.parquet\n"
+    "  phenostream profiles distinct cells.parquet --out once.parquet --set twice=first",
 )
 _step(
     "quality",
