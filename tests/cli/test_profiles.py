@@ -75,7 +75,7 @@ def test_every_other_operation_has_its_command(call, cells, tmp_path):
     call("distinct", tmp_path / "p.parquet", "--out", tmp_path / "one.parquet", "--set", by)
     assert pq.read_table(tmp_path / "one.parquet").num_rows == 1
     call("replicates", cells, "--out", tmp_path / "r.parquet", "--set", by)
-    call("tvn", cells, "--out", tmp_path / "t.parquet", "--set", "by=[Metadata_Plate]")
+    call("tvn", cells, "--out", tmp_path / "t.parquet", "--set", "controls={Metadata_Well: A1}")
 
 
 def test_a_recipe(call, cells, tmp_path):
