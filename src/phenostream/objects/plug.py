@@ -117,13 +117,15 @@ def schema() -> dict[str, Any]:
     return {name: _PLUGS.load(name).Settings.model_json_schema() for name in names()}
 
 
-def build(settings: SegmenterSettings) -> Segmenter:
+def build(settings: BaseModel) -> Segmenter:
     """The segmenter of `settings`; the same object for equal settings, so that models load once a process.
 
-    It is made anew where the files that it comes from have changed: a segmenter's module tells by ``stamp(settings)``.
+    `settings` are a :class:`SegmenterSettings`. The segmenter is made anew where the files that it comes from have
+    changed, as its module tells by ``stamp(settings)``.
     """
-    stamp = getattr(_PLUGS.load(settings.model), "stamp", None)
-    return _built(settings, stamp(settings) if stamp else None)
+    told = cast("SegmenterSettings", settings)
+    stamp = getattr(_PLUGS.load(told.model), "stamp", None)
+    return _built(told, stamp(told) if stamp else None)
 
 
 @lru_cache(maxsize=8)

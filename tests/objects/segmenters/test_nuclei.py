@@ -170,7 +170,7 @@ def test_memory_grows_with_the_image_and_with_the_scale():
     small, large = (build(diameter=16, memory_mb=200).memory((side, side)) for side in (100, 2000))
     weights = 3 * (inference.find("nuclei").folder / "model.onnx").stat().st_size
     assert weights < small < 60e6
-    assert 200e6 < large - weights < 200e6 + 70 * 2000**2
+    assert 200e6 < large - weights < 200e6 + 75 * 2000**2
     assert build(memory_mb=200).memory((2000, 2000)) > large + 200 * 2000**2  # it may have to be enlarged three times
 
 
