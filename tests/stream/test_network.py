@@ -117,6 +117,34 @@ def test_wrong_bytes_in_a_chunk_are_asked_for_once_more(archive: Archive, clean:
     assert events.count("refetched") == 2
 
 
+class _OtherMirror(FaultyServer):
+    """Answers the third reading of each file with the ETag of another mirror, once."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, Faults())
+        self.read: Counter[str] = Counter()
+        self.turn = threading.Lock()
+
+    def answer(self, method: str, key: str, headers: Mapping[str, str]) -> Answer:
+        with self.turn:
+            self.read[key] += method == "GET" and key.endswith(".ch5")
+            self.faults = Faults([Fault("etag")] if self.read[key] == 3 else [])
+            return super().answer(method, key, headers)
+
+
+def test_one_odd_version_of_a_movie_costs_no_frame(tmp_path: Path) -> None:
+    design = Design(rows=1, columns=2, frames=3, shape=(160, 160), channels=("DNA",), nuclei=8)
+    archive = write_archive(tmp_path / "archive", [design], layout="cellh5")
+    with RangeServer(archive.root) as server:
+        clean = run(_recipe(archive, server.url), tmp_path / "clean", executor=Inline())
+    with _OtherMirror(archive.root) as server:
+        told = run(_recipe(archive, server.url), tmp_path / "run", executor=Inline())
+        assert min(server.read.values()) > 3
+    assert (clean.done, told.done, told.failed) == (6, 6, 0)
+    assert _meta(told, "refetched") >= 2
+    assert result_of(told.folder) == result_of(clean.folder)
+
+
 def test_what_is_damaged_in_the_archive_is_asked_for_twice_and_rejected(archive: Archive, tmp_path: Path) -> None:
     always = Faults(rates={Fault("flip"): 1.0})
     with _Unhashed(archive.root, always) as server:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phenostream import formats, images, objects, profiles
-from phenostream.errors import ClusterError, DamagedError
+from phenostream.errors import ClusterError, DamagedError, UnsettledError
 from phenostream.features import MeasureSettings
 from phenostream.sources import LocalStore, RemoteStore
 from phenostream.stream.budget import Lease, LeaseTooSmallError
@@ -91,10 +91,10 @@ def work(site: Site, scratch: str, function: Callable[[Task], Any], task: Task) 
     with _post(site, scratch) as post:
         try:
             return _attempt(post, function, task, refetched=0)
-        except DamagedError:
+        except (DamagedError, UnsettledError):
             if isinstance(site.store, LocalStore):
                 raise
-            # The network may have damaged what the archive has whole: ask once more before the input is blamed.
+            # The network may have damaged, or a mirror told otherwise, what the archive has whole: ask once more.
             post.fetcher.forget()
             return _attempt(post, function, task, refetched=1)
 

@@ -12,7 +12,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from phenostream import objects
-from phenostream.errors import ClusterError, DamagedError, DiskFullError, OverBudgetError, PhenostreamError, StepError
+from phenostream.errors import (
+    ClusterError,
+    DamagedError,
+    DiskFullError,
+    OverBudgetError,
+    PhenostreamError,
+    StepError,
+    UnsettledError,
+)
 from phenostream.sources import LocalStore
 from phenostream.stream import errands, steps
 from phenostream.stream.afar import Delivery
@@ -318,7 +326,7 @@ class Conductor:
             job.drop()
 
     def _give_up(self, job: Job, error: PhenostreamError) -> None:
-        if self._remote and isinstance(error, DamagedError) and not job.refetched:
+        if self._remote and isinstance(error, DamagedError | UnsettledError) and not job.refetched:
             self._refetch(job, error)
         elif job.unit is None:
             self._plates.sampled(job, error)
@@ -326,7 +334,7 @@ class Conductor:
             self._recorder.reject(job.unit, error)
 
     def _refetch(self, job: Job, error: PhenostreamError) -> None:
-        """The network may have damaged what the archive has whole: ask once more before the input is blamed."""
+        """The network may have damaged, or a mirror told otherwise, what the archive has whole: ask once more."""
         job.refetched = True
         self.refetched += 1
         self._fetcher.forget()
