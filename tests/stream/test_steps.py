@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ import phenostream.profiles
 from phenostream import formats, inference, objects
 from phenostream.sources import open_store
 from phenostream.stream import Inline, Processes, failures, run, steps
+from phenostream.stream.recipe import Recipe
+from phenostream.stream.start import workers_of
 from phenostream.values import Plane
 
 Make = Callable[..., Any]
@@ -78,6 +81,19 @@ def test_a_worker_whose_memory_does_not_hold_the_network_refuses_by_name(asked: 
     assert "(1, 128, 160) needs about" in (told.folder / "run.log").read_text()
     asked["stream"]["memory"] = 700_000_000
     assert run(asked, tmp_path / "enough", executor=Inline()).done == 4
+
+
+@pytest.mark.parametrize("segment", [{"model": "classical"}, {"model": "nuclei"}, {"model": "nuclei", "diameter": 26}])
+def test_as_many_workers_as_have_room_for_a_common_field(
+    asked: dict[str, Any], segment: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine of many cores, what the default leaves each worker must hold a field of 2160 x 2160."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    told = Recipe.load({**asked, "segment": segment, "stream": {"disk_budget": 50_000_000}})
+    workers = workers_of(told)
+    tools = steps._tools(told.canonical_steps())
+    assert steps._needed((1, 2160, 2160), 2, 1, tools) <= int(told.stream.memory) // workers
+    assert workers in {"classical": {10}, "nuclei": {2, 3, 4, 5, 6}}[segment["model"]]
 
 
 def test_labels_are_those_of_the_function(asked: dict[str, Any], plate: Make, tmp_path: Path) -> None:

@@ -198,13 +198,13 @@ def _run(  # noqa: PLR0913  (it is where the rooms of a run meet)
 
 def workers_of(recipe: Recipe) -> int:
     """How many processes there may be: as asked for, or one a core as far as the memory lasts."""
-    asked, most = recipe.stream.workers, int(recipe.stream.memory) // steps.WORKER_BYTES
-    if most < max(asked, 1):
+    asked, memory = recipe.stream.workers, int(recipe.stream.memory)
+    if memory // steps.WORKER_BYTES < max(asked, 1):
         raise RecipeError(
-            f"stream.memory of {int(recipe.stream.memory):,} bytes is too little for {max(asked, 1)} workers",
+            f"stream.memory of {memory:,} bytes is too little for {max(asked, 1)} workers",
             remedy=f"a worker takes {steps.WORKER_BYTES:,} bytes before its first pixel",
         )
-    return asked or min(os.cpu_count() or 1, max(1, most // 2))
+    return asked or min(os.cpu_count() or 1, max(1, memory // steps.worker_bytes(recipe.canonical_steps())))
 
 
 def _check_recipe(recipe: Recipe, folder: Path, ledger: Ledger) -> None:

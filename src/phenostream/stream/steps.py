@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 # A worker before its first pixel: libraries, compiled code, and what its allocators keep (measured, rounded up).
 WORKER_BYTES = 320 * 1024 * 1024
+_COMMON = (2160, 2160)  # px (Y, X), as sCMOS cameras have
 # Working memory on top (measured, rounded up): planes of float64 while one channel is segmented, the field as read and
 # corrected, and full-size models of two plates.
 _PLANES = 9
@@ -116,8 +118,7 @@ def process(task: Task) -> Product:
     store = CapturedStore(Path(task.bundle))
     with clock.stage("read"):
         pixels = formats.attach(task.field, store).read()
-        extra = objects.memory_of(tools.segmenter, (pixels.shape[1], pixels.shape[2]))
-        _check_memory(pixels, task, extra + (tools.embedder.memory if tools.embedder else 0))
+        _check_memory(pixels, task, tools)
     with clock.stage("correct"):
         corrected = _correct(pixels, task, tools.correct, store)
         seen = task.field.with_pixels(lambda: corrected)
@@ -191,9 +192,27 @@ class _Clock:
         self.seconds[step] = time.perf_counter() - start
 
 
-def _check_memory(pixels: NDArray[Any], task: Task, extra: int = 0) -> None:
-    plane = pixels[0].size * 8
-    needed = WORKER_BYTES + extra + _PLANES * plane + _COPIES * pixels.nbytes + _PLATES * len(task.fits) * plane
+def worker_bytes(steps: str) -> int:
+    """Bytes for which a worker is reckoned before a field is seen: for one channel of a common camera.
+
+    Args:
+        steps: of the recipe, canonical.
+    """
+    return max(2 * WORKER_BYTES, _needed((1, *_COMMON), 2, 1, _tools(steps)))
+
+
+def _needed(shape: tuple[int, ...], itemsize: int, fits: int, tools: _Tools | None) -> int:
+    """Bytes that a worker needs at most for a field (C, Y, X) of `shape`, with so many models a plate."""
+    plane = math.prod(shape[1:]) * 8
+    bare = WORKER_BYTES + _PLANES * plane + _COPIES * math.prod(shape) * itemsize + _PLATES * fits * plane
+    if tools is None:
+        return bare
+    embedding = tools.embedder.memory if tools.embedder else 0
+    return bare + objects.memory_of(tools.segmenter, (shape[1], shape[2])) + embedding
+
+
+def _check_memory(pixels: NDArray[Any], task: Task, tools: _Tools | None = None) -> None:
+    needed = _needed(pixels.shape, pixels.itemsize, len(task.fits), tools)
     if (cap := task.memory) and needed > cap:
         raise OverBudgetError(
             f"a field of {pixels.shape} needs about {needed:,} bytes of memory, a worker may use {cap:,}",
