@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from phenostream.stream import Inline, RunResult, failures, run
+from phenostream.stream import Inline, RunResult, failures, run, status
 from phenostream.synthetic import Archive, Design, RangeServer, write_archive
 from phenostream.synthetic.serve import Answer
 from phenostream.testing.plates import result_of
@@ -182,6 +182,9 @@ def test_an_archive_that_is_away_fails_units_and_the_next_run_does_them(
     assert told.done + told.failed == 24
     assert told.failed > 0
     assert {one.reason for one in failures(told.folder)} == {"throttled"}
+    with RangeServer(archive.root / "nothing") as server:
+        away = run(_recipe(archive, server.url), tmp_path / "away", executor=Inline())
+    assert (away.done, status(away.folder).rate) == (0, 0)
     with RangeServer(archive.root) as server:
         again = run(_recipe(archive, server.url), tmp_path / "run", executor=Inline())
     assert (again.done, again.failed) == (24, 0)

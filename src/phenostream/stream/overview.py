@@ -106,13 +106,13 @@ def failures(folder: str | Path, limit: int | None = None) -> list[Failure]:
 
 
 def _rate(ledger: Ledger, latest: int = 200) -> float:
-    """Units an hour over the latest ones, leaving out pauses of more than ten minutes."""
-    times = [
-        float(row[0])
-        for row in ledger.query(
-            "SELECT finished FROM units WHERE finished IS NOT NULL ORDER BY finished DESC LIMIT ?", (latest,)
-        )
-    ]
+    """Units done in an hour over the latest ones, leaving out pauses of more than ten minutes."""
+    rows = ledger.query(
+        "SELECT finished FROM units INDEXED BY units_by_end WHERE finished IS NOT NULL AND state='done'"
+        " ORDER BY finished DESC LIMIT ?",
+        (latest,),
+    )
+    times = [float(row[0]) for row in rows]
     gaps = [later - earlier for later, earlier in pairwise(times) if 0 <= later - earlier < 600]
     worked = sum(gaps)
     if not worked or time.time() < times[-1]:
