@@ -8,6 +8,7 @@ import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
 
@@ -35,6 +36,20 @@ def data() -> Path:
 
 #: Arrow frees what a pool gave through that pool: none may go before what it gave.
 _POOLS: list[Any] = []
+
+
+@pytest.fixture
+def groups_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The row groups that are read of Parquet files, in their order, as they are read."""
+    seen: list[int] = []
+    read = pq.ParquetFile.read_row_group
+
+    def counted(self: pq.ParquetFile, group: int, *arguments: Any, **named: Any) -> Any:
+        seen.append(group)
+        return read(self, group, *arguments, **named)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    return seen
 
 
 @pytest.fixture

@@ -68,37 +68,24 @@ def site(store, number):
     return formats.attach(Field(FieldId(site=str(number)), (Channel("DNA"), Channel("ER")), planes), store)
 
 
-def groups_read(monkeypatch):
-    seen = []
-    read = pq.ParquetFile.read_row_group
-
-    def counted(self, group, *arguments, **named):
-        seen.append(group)
-        return read(self, group, *arguments, **named)
-
-    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
-    return seen
-
-
-def test_the_channels_of_a_site_share_a_row_group(store, monkeypatch):
-    seen = groups_read(monkeypatch)
+def test_the_channels_of_a_site_share_a_row_group(store, groups_read):
     assert site(store, 9).read().shape == (2, 30, 40)
-    assert seen == [2]
+    assert groups_read == [2]
 
 
-def test_together_each_row_group_is_read_once_in_any_order(store, monkeypatch):
+def test_together_each_row_group_is_read_once_in_any_order(store, groups_read):
     alone = [site(store, number).read() for number in range(40)]
-    seen = groups_read(monkeypatch)
+    groups_read.clear()
     order = np.random.default_rng(0).permutation(40)
     with formats.together(site(store, number) for number in order):
         for number in order:
             assert np.array_equal(site(store, number).read(), alone[number])
-        assert sorted(seen) == list(range(10))
+        assert sorted(groups_read) == list(range(10))
         assert np.array_equal(site(store, 3).read(), alone[3]), "a site that is asked for again is read again"
-        assert len(seen) > 10
-    seen.clear()
+        assert len(groups_read) > 10
+    groups_read.clear()
     site(store, 0).read()
-    assert seen == [0], "nothing is kept beyond"
+    assert groups_read == [0], "nothing is kept beyond"
 
 
 def test_what_is_no_image_or_lies_is_named(tmp_path):

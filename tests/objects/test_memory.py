@@ -11,7 +11,7 @@ import pytest
 
 from phenostream.errors import OverBudgetError
 from phenostream.objects import memory
-from phenostream.objects.memory import available, hold, needed
+from phenostream.objects.memory import hold, needed
 from phenostream.objects.trained import label_with, shape_at
 
 # The network's own work is capped elsewhere; here it gives the pixels back.
@@ -75,7 +75,7 @@ def test_no_more_is_needed_than_is_told(side: int, diameter: float, covered: flo
 
 
 def test_what_cannot_be_held_is_refused_before_it_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available", lambda: 10**9)
+    monkeypatch.setattr(memory, "free_memory", lambda: 10**9)
     hold(15_000_000, 15_000_000)
     with pytest.raises(
         OverBudgetError, match=r"an image of 40,000,000 pixels.*needs about 1,\d\d\d MB.*1,000 MB are free"
@@ -95,7 +95,7 @@ def test_an_image_whose_objects_are_too_small_for_memory_never_reaches_the_netwo
         asked.append(plane.size)
         return np.zeros((3, *plane.shape), np.float32)
 
-    monkeypatch.setattr(memory, "available", lambda: 3 * 10**8)
+    monkeypatch.setattr(memory, "free_memory", lambda: 3 * 10**8)
     with pytest.raises(OverBudgetError, match="2,250,000 pixels, shown to the network as 20,250,000"):
         label_with(predict, image, 4.0)
     assert not asked
@@ -104,16 +104,6 @@ def test_an_image_whose_objects_are_too_small_for_memory_never_reaches_the_netwo
 
 
 def test_small_images_ask_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available", lambda: 0)
+    monkeypatch.setattr(memory, "free_memory", lambda: 0)
     hold(2000 * 1344, 2000 * 1344)
     assert not label_with(lambda plane: np.zeros((3, *plane.shape), np.float32), np.eye(50)).any()
-
-
-def test_a_container_has_its_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(memory, "_LIMIT", tmp_path / "memory.max")
-    free = available()
-    assert free > 10**7
-    (tmp_path / "memory.max").write_text("max\n")
-    assert available() > 10**7
-    (tmp_path / "memory.max").write_text("1000000\n")
-    assert available() == 1_000_000

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from phenostream.errors import OverBudgetError
+from phenostream.machine import free_memory
 
 # Bytes, measured (tests/objects/test_memory.py) and rounded up: of a pixel of the image while objects are cut out of
 # its maps, more where it lies in one, and while the network looks; of a pixel of the plane that the network is shown.
 _CUT, _IN_OBJECTS, _KEPT, _SHOWN = 32, 40, 20, 32
 _USUAL = 0.3  # share of an image in objects
 _SMALL = 1 << 28  # bytes that no machine is asked for
-_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def needed(pixels: int, shown: int, covered: float = 1.0) -> int:
@@ -33,24 +30,9 @@ def hold(pixels: int, shown: int) -> None:
         OverBudgetError: more is needed than is free; the message tells both.
     """
     wanted = needed(pixels, shown, _USUAL)
-    if wanted > _SMALL and wanted > (free := available()):
+    if wanted > _SMALL and wanted > (free := free_memory()):
         raise OverBudgetError(
             f"an image of {pixels:,} pixels, shown to the network as {shown:,}, needs about {wanted / 1e6:,.0f} MB of"
             f" memory, {free / 1e6:,.0f} MB are free",
             remedy="cut it into parts, or give `diameter` where that is taken for too small",
         )
-
-
-def available() -> int:
-    """Bytes that this machine, and the container this process is in, could still give out at most."""
-    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(physical, *_told(Path("/proc/meminfo"), "MemAvailable:", 1024), *_told(_LIMIT, "", 1))
-
-
-def _told(file: Path, word: str, unit: int) -> list[int]:
-    """The number behind `word` at the start of a line of a kernel's file, if there is one."""
-    try:
-        (line,) = (one for one in file.read_text("ascii").splitlines() if one.startswith(word))
-        return [unit * int(line.removeprefix(word).split()[0])]
-    except (OSError, ValueError):  # another system, or a container without a limit
-        return []

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import gc
-import os
 import resource
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from phenostream.errors import RecipeError, TooLargeError
+from phenostream.machine import free_memory
 from phenostream.training.learning import Learner
 from phenostream.training.loading import moved
 from phenostream.training.order import Order, own_randomness
@@ -99,7 +98,7 @@ def search_cpu(
         TooLargeError: one example alone takes more than `cap`.
     """
     peak, forget = peak or resident_peak, forget or forget_peak
-    cap = int(_CPU_SHARE * free_memory()) if cap is None else cap
+    cap = int(_CPU_SHARE * free_memory(unknown=0.5)) if cap is None else cap
     trial(1)  # the first step loads kernels and makes the optimizer's state
     forget()  # and may have read all examples: what it took at its highest would hide what larger batches take
     start = peak()
@@ -153,36 +152,6 @@ class _Trial:
             batch = moved(next(stream), self.alone.device, channels_last=self.settings.channels_last)
         told = self.learner.step(batch, 0, 1)
         float(told["loss"])  # waits for the card
-
-
-def free_memory() -> int:
-    """Bytes that this machine, or the container that this process is in, could still give out, as Linux tells.
-
-    Elsewhere the physical memory's half.
-    """
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            (line,) = (line for line in file if line.startswith("MemAvailable"))
-        return min(1024 * int(line.split()[1]), *container_memory())
-    except (OSError, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
-
-
-def container_memory(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
-    """Bytes that control groups leave this process, one each; none where nothing is limited. Files' cache is free.
-
-    Source: the kernel's admin guide, cgroup-v2 (memory.max, memory.current) and cgroup-v1 (memory.limit_in_bytes).
-    """
-    left = []
-    for folder, limit, used, cache in (
-        (root, "memory.max", "memory.current", "inactive_file"),
-        (root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        with suppress(OSError, ValueError):  # another version of control groups, or no limit ("max")
-            most, taken = (int((folder / name).read_text()) for name in (limit, used))
-            told = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-            left.append(max(0, most - taken + int(told.get(cache, 0))))
-    return left
 
 
 def resident_peak() -> int:

@@ -106,30 +106,23 @@ def test_rows_that_come_again_and_keys_of_another_kind_are_told(folder):
     assert survey(folder, files=names).duplicates == ()
 
 
-def test_packing_reads_each_row_group_once(tmp_path, monkeypatch):
+def test_packing_reads_each_row_group_once(tmp_path, groups_read):
     """A plate of many row groups is packed in the order of a hash; a group is opened once, not once an image."""
     (tmp_path / "data").mkdir()
     rows = [row for column in range(1, 25) for row in rows_of(f"B{column:02d}", 10 * column)]
     write(tmp_path / "data" / "a.parquet", rows, size=12)
     screen = datasets.open_screen({"catalog": "rxrx3_core", "base": str(tmp_path / "data")})
     alone = {one.id.well: one.read() for one in screen.fields}
-    seen = []
-    read = pq.ParquetFile.read_row_group
-
-    def counted(self, group, *arguments, **named):
-        seen.append(group)
-        return read(self, group, *arguments, **named)
-
-    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    groups_read.clear()
     told = datasets.pack(screen, tmp_path / "pack")
     sampled = 5  # sites that are read beforehand, to see of which kind most are
     assert told.sites == 24
-    assert len(seen) <= 12 + sampled
+    assert len(groups_read) <= 12 + sampled
     pack = datasets.open_pack(tmp_path / "pack")
     assert all(np.array_equal(pack[k], alone[well]) for k, well in enumerate(pack.table["well"].to_pylist()))
-    seen.clear()
+    groups_read.clear()
     datasets.audit(screen)
-    assert len(seen) <= 12 + sampled + 2, "an audit reads in batches, two of which may share a group"
+    assert len(groups_read) <= 12 + sampled + 2, "an audit reads in batches, two of which may share a group"
 
 
 def test_what_is_no_such_file_is_named(tmp_path):
