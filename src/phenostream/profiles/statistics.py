@@ -214,6 +214,14 @@ def _pieces(source: Source, names: Sequence[str], assigned: Assigned) -> Iterato
         start += table.num_rows
 
 
+def refuse_above(memory: int, need: int, what: str, *, remedy: str) -> None:
+    """Raise OverBudgetError where `what` (with its verb) needs more bytes than the setting `memory` gives."""
+    if need > memory:
+        raise OverBudgetError(
+            f"{what} {need / (1 << 20):,.1f} MiB, `memory` is {memory / (1 << 20):,.1f} MiB", remedy=remedy
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Room:
     """Bytes for columns, and what is said where they are too few.
@@ -236,11 +244,8 @@ class _Room:
         """How many columns of `sizes` bytes, from the first, it holds. Raises OverBudgetError where it is none."""
         found = int(np.searchsorted(np.cumsum(sizes), self.memory - self.beside, side="right"))
         if not found:
-            need, have = ((self.beside + int(sizes[0])) / (1 << 20), self.memory / (1 << 20))
-            raise OverBudgetError(
-                f"{self.what} of {self.rows:,} rows needs {need:,.1f} MiB, `memory` is {have:,.1f} MiB",
-                remedy=self.remedy,
-            )
+            need = self.beside + int(sizes[0])
+            refuse_above(self.memory, need, f"{self.what} of {self.rows:,} rows needs", remedy=self.remedy)
         return found
 
 

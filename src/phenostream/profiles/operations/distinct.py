@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 from pydantic import ByteSize, Field
 
-from phenostream.errors import DamagedError, OverBudgetError
+from phenostream.errors import DamagedError
 from phenostream.profiles.duplicates import ROW, Keys, Tally
 from phenostream.profiles.growing import Growing
 from phenostream.profiles.operating import Names, OperationSettings, Outcome
+from phenostream.profiles.statistics import refuse_above
 from phenostream.profiles.tables import Filtered
 
 if TYPE_CHECKING:
@@ -139,15 +140,7 @@ class _Seen:
 
 
 def _refuse_above(memory: int, need: int, what: str) -> None:
-    if need > memory:
-        raise OverBudgetError(
-            f"{what} need {_mebibytes(need)} MiB, `memory` is {_mebibytes(memory)} MiB",
-            remedy="raise `memory`, or look at one plate at a time",
-        )
-
-
-def _mebibytes(size: int) -> str:
-    return f"{size / (1 << 20):,.1f}"
+    refuse_above(memory, need, f"{what} need", remedy="raise `memory`, or look at one plate at a time")
 
 
 def _rejected(rows: Rows) -> pa.Table:

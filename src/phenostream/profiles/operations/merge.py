@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 from pydantic import ByteSize, ConfigDict, Field
 
-from phenostream.errors import OverBudgetError, RecipeError
+from phenostream.errors import RecipeError
 from phenostream.profiles.groups import Groups, as_text
 from phenostream.profiles.growing import Growing
 from phenostream.profiles.kernels import grouped_order
 from phenostream.profiles.matching import match_points
 from phenostream.profiles.operating import Names, OperationSettings, Outcome
 from phenostream.profiles.side_by_side import Joined, Pairs
-from phenostream.profiles.statistics import matrix
+from phenostream.profiles.statistics import matrix, refuse_above
 from phenostream.profiles.tables import open_table, require
 from phenostream.values import Column, columns_of, with_columns
 
@@ -142,12 +142,8 @@ def _needed(rows: int, pairs: int, groups: Groups) -> int:
 
 
 def _refuse_above(memory: int, need: int, rows: int) -> None:
-    if need > memory:
-        raise OverBudgetError(
-            f"the places of {rows:,} cells of both tables need {need / (1 << 20):,.1f} MiB, `memory` is"
-            f" {memory / (1 << 20):,.1f} MiB",
-            remedy="raise `memory`, or merge plate by plate",
-        )
+    what = f"the places of {rows:,} cells of both tables need"
+    refuse_above(memory, need, what, remedy="raise `memory`, or merge plate by plate")
 
 
 def _side(source: Source, places: tuple[str, str], groups: Groups, settings: Settings, *, rows: int) -> _Side:
