@@ -133,7 +133,8 @@ def _read(join: Join, wanted: set[Key], store: Store, names: set[str]) -> _Rows:
         if number == 2:
             chosen = _chosen(join, row)
             rows.names = set(chosen.values())
-        plain = {tables.name_of(column): value for column, value in row.items()}
+            called = {column: tables.name_of(column) for column in row}
+        plain = {called[column]: value for column, value in row.items()}
         key = _key(plain, join.by)
         if key is None:
             rows.bad += 1
